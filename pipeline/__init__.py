@@ -1,0 +1,19 @@
+"""Distributary's rules and edges, without Faust: typed Python that a notebook could import.
+
+Data goes down this list, imports go up:
+
+=====================  =======================================================================
+``local``              the embedded Apache Kafka and Redis
+``receiver``           sample endpoints that verify and count what they are sent
+``traffic``            events that look like real traffic
+``config``             ``faust.yml`` and the environment, checked
+``sinks``              one file a kind of endpoint, and their registry
+``delivery``           lanes, retries, parking: when which batch is tried
+``windows``            durable batch windows: when which events are sealed
+``ingest``             decoding, checking and matching of source events
+``net``                the only place that opens connections to customers
+``model``              the nouns: event, integration, frame, batch, attempt
+``metrics`` ``logs``   what the outside sees
+``clock`` ``errors``   what everything stands on
+=====================  =======================================================================
+"""

@@ -1,0 +1,68 @@
+"""Every error that Distributary raises on purpose, as one tree.
+
+.. code-block:: text
+
+    DistributaryError                what went wrong, where, and what to do about it
+    ├── ConfigError                  faust.yml or the environment is wrong: the start stops, all errors at once
+    ├── LocalServerError             the local Kafka or Redis cannot be had or does not answer
+    ├── PoisonError                  one source record is unusable: it goes to the dead letters, the worker goes on
+    ├── CodecError                   a record of one of our own topics or tables cannot be read: the worker stops
+    ├── SourceRecreatedError         a source topic's offsets start again: the worker stops rather than skip events
+    ├── SequenceGapError             a lane's numbers have a hole, so an event is missing: the worker stops
+    ├── UnsupportedFeatureError      a Faust feature that the chunk engine does not offer was used
+    └── SendFailedError              the broker did not take a record: the worker stops, nothing is committed
+
+The class decides who reacts. ``PoisonError`` is the only one that a worker survives; all others end it with the
+message, because going on would lose events.
+"""
+
+
+class DistributaryError(Exception):
+    """Base of all errors that are raised on purpose."""
+
+
+class ConfigError(DistributaryError):
+    """One or more mistakes in the configuration.
+
+    ``problems`` holds one line a mistake, each ``file:line key: what is wrong, what is allowed``.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class LocalServerError(DistributaryError):
+    """The local Kafka or Redis cannot be installed, started or reached."""
+
+
+class PoisonError(DistributaryError):
+    """One source record cannot be used.
+
+    ``reason`` is a short stable word for counting (see ``pipeline.ingest.decode``), ``detail`` says what was found where.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class CodecError(DistributaryError):
+    """A record that Distributary itself wrote cannot be read back."""
+
+
+class SourceRecreatedError(DistributaryError):
+    """A source topic was deleted and made again, so that its offsets no longer mean what the state remembers."""
+
+
+class SequenceGapError(DistributaryError):
+    """A batch does not begin where its lane's last one ended."""
+
+
+class UnsupportedFeatureError(DistributaryError):
+    """A feature of Faust that does not exist on chunk topics and tables."""
+
+
+class SendFailedError(DistributaryError):
+    """The broker refused or lost a record."""
