@@ -1,0 +1,1 @@
+"""What the nouns are. No I/O, no time, no Faust."""
