@@ -1,0 +1,1 @@
+"""``faust.yml`` and the environment, read and checked."""

@@ -1,0 +1,105 @@
+"""The schema as a thing to ask: which section is where, which keys it has, what a key's type is in words."""
+
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from pipeline.config.schema import Settings
+from pipeline.config.tree import Location
+from pipeline.sinks.registry import SINKS
+
+_SETTINGS_OF_KIND = {spec.kind: spec.settings for spec in SINKS}
+_PLAIN_WORDS: dict[Any, str] = {
+    str: "text",
+    bool: "true or false",
+    int: "whole number",
+    Path: "path of a file",
+    SecretStr: "secret text",
+}
+
+
+def keys_of(section: type[BaseModel]) -> dict[str, str]:
+    """Each key that the file may use in ``section``, with the attribute it sets."""
+    return {field.alias or name: name for name, field in section.model_fields.items()}
+
+
+def section_at(location: Location, data: Any) -> type[BaseModel] | None:
+    """The class of the section at ``location`` of ``data`` (all that was read); ``None`` where there is none."""
+    section: type[BaseModel] | None = Settings
+    if len(location) > 1 and location[0] == "integrations":
+        section = _SETTINGS_OF_KIND.get(data["integrations"][location[1]].get("kind"))
+        location = location[2:]
+    for step in location:
+        field = _field(section, str(step))
+        section = None if field is None else section_of(field)
+    return section
+
+
+def field_at(location: Location, data: Any) -> FieldInfo | None:
+    """The field that the key at ``location`` sets."""
+    return _field(section_at(location[:-1], data), str(location[-1]))
+
+
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The class of the section that ``field`` holds, where it holds one."""
+    for part in _parts(field.annotation):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part
+    return None
+
+
+def alternatives(field: FieldInfo) -> tuple[str, ...]:
+    """The words that ``field`` takes, where only certain words will do."""
+    return tuple(
+        str(word) for part in _parts(field.annotation) if get_origin(part) is Literal for word in get_args(part)
+    )
+
+
+def type_in_words(field: FieldInfo) -> str:
+    """The type of ``field``, for people."""
+    return _words(field.annotation, tuple(field.metadata))
+
+
+def _field(section: type[BaseModel] | None, key: str) -> FieldInfo | None:
+    name = None if section is None else keys_of(section).get(key)
+    return None if section is None or name is None else section.model_fields[name]
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """The annotation itself, or the members of an optional one."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _parts(get_args(annotation)[0])
+    elif origin in (Union, types.UnionType):
+        for member in get_args(annotation):
+            yield from _parts(member)
+    else:
+        yield annotation
+
+
+def _words_of_composed(origin: Any, arguments: tuple[Any, ...]) -> str:
+    if origin is Annotated:
+        return _words(arguments[0], arguments[1:])
+    if origin is Literal:
+        return " or ".join(f"`{word}`" for word in arguments)
+    if origin is tuple:
+        return f"list of {_words(arguments[0], ())}"
+    return " or ".join(_words(member, ()) for member in arguments if member is not types.NoneType)
+
+
+def _words(annotation: Any, metadata: tuple[Any, ...]) -> str:
+    own = [mark.words() for mark in metadata if hasattr(mark, "words")]
+    arguments = get_args(annotation)
+    if own:
+        return str(own[0])
+    if arguments:
+        return _words_of_composed(get_origin(annotation), arguments)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section"
+    bounds = {name: getattr(mark, name) for mark in metadata for name in ("ge", "le") if hasattr(mark, name)}
+    words = _PLAIN_WORDS[annotation]
+    return f"{words}, {bounds['ge']} to {bounds['le']}" if len(bounds) > 1 else words
