@@ -1,0 +1,71 @@
+"""The real servers that tests run against, and which versions of what they were."""
+
+import os
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import LocalServerError
+from pipeline.local.jars import KAFKA_VERSION
+from pipeline.local.servers import LocalServers
+
+_KAFKA_FIXTURES = {"kafka", "own_kafka"}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def pytest_report_header() -> str:
+    """One line that says what a result was got with."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    packages = ", ".join(f"{name} {_version(name)}" for name in ("faust-streaming", "aiokafka", "rocksdict", "redis"))
+    return f"distributary {_version('distributary')}: python {python}, {packages}, Apache Kafka {KAFKA_VERSION}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs Kafka, so that ``-m "not kafka"`` leaves out just that."""
+    for item in items:
+        if _KAFKA_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.kafka)
+
+
+def _started(name: str, folder: Path) -> Iterator[LocalServers]:
+    """A server for tests. Where it cannot be had a test is skipped, but never in CI: that must not pass without it."""
+    servers = LocalServers(folder, names=[name])
+    try:
+        servers.acquire()
+    except LocalServerError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    try:
+        yield servers
+    finally:
+        servers.release()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """``127.0.0.1:port`` of the session's Kafka, started by the first test that asks. Use topic names of your own."""
+    for servers in _started("kafka", tmp_path_factory.mktemp("kafka")):
+        yield servers.addresses.kafka
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[LocalServers]:
+    """A Kafka for one test alone, which may kill, pause and restart it."""
+    yield from _started("kafka", tmp_path / "own-kafka")
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """``redis://127.0.0.1:port/0`` of the session's Redis, started by the first test that asks."""
+    for servers in _started("redis", tmp_path_factory.mktemp("redis")):
+        yield servers.addresses.redis
