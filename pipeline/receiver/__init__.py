@@ -1,0 +1,1 @@
+"""Sample endpoints that verify and count what they are sent."""

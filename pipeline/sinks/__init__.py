@@ -1,0 +1,1 @@
+"""One file a kind of endpoint, and the registry that lists them."""
