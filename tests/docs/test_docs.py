@@ -1,0 +1,209 @@
+"""The documentation names everything that there is, leads somewhere, and gives nothing away."""
+
+import importlib
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from pipeline.config.describe import keys_of, section_of
+from pipeline.config.schema import Settings
+from pipeline.metrics import CATALOGUE
+from pipeline.sinks.registry import SINKS
+
+ROOT = Path(__file__).parents[2]
+NOT_SHIPPED = {".git", ".venv", ".distributary", "__pycache__", "dist", "node_modules"}
+BINARY = {".png", ".ico", ".woff2", ".gz"}
+
+
+@cache
+def shipped() -> tuple[Path, ...]:
+    """All files of a checkout, tracked or about to be; a tree without git gives what it holds."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode == 0 and listed.stdout:
+        paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    else:
+        paths = list(ROOT.rglob("*"))
+    return tuple(
+        path
+        for path in paths
+        if path.is_file()
+        and not any(
+            part in NOT_SHIPPED or part.startswith(".") for part in path.relative_to(ROOT).parts[:-1] if part != ".ci"
+        )
+        and path.suffix not in BINARY
+    )
+
+
+def pages() -> list[Path]:
+    return [path for path in shipped() if path.suffix == ".md"]
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def headings(page: str) -> set[str]:
+    """Headings of a page of docs/, without marks."""
+    text = without_code((ROOT / "docs" / page).read_text(encoding="utf-8"))
+    return {line.strip().replace("`", "") for line in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+
+
+def anchor(heading: str) -> str:
+    """The fragment that a heading gets where Markdown is shown."""
+    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading.replace("`", "")).strip().lower()
+    return re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+
+
+def settings_of(section, prefix: str = "") -> set[str]:
+    """Dotted names of all keys, as the page writes them."""
+    names = set()
+    for key, attribute in keys_of(section).items():
+        field = section.model_fields[attribute]
+        inner = section_of(field)
+        if key == "integrations":
+            for spec in SINKS:
+                names |= settings_of(spec.settings, "integrations[].")
+        elif inner is not None:
+            names |= settings_of(inner, f"{prefix}{key}.")
+        else:
+            names.add(prefix + key)
+    return names
+
+
+def test_every_setting_has_its_heading():
+    expected = settings_of(Settings)
+    assert {"topic", "outbound.allow_http", "integrations[].batch.max_age"} <= expected
+    assert expected - headings("configuration.md") == set()
+
+
+@pytest.mark.parametrize("spec", SINKS, ids=lambda spec: spec.kind)
+def test_every_sink_has_its_heading(spec):
+    assert spec.kind in headings("sinks.md")
+    assert f"integrations of kind {spec.kind}" in headings("configuration.md")
+
+
+def test_every_metric_has_its_heading_and_no_other_is_documented():
+    documented = {heading for heading in headings("metrics.md") if heading.startswith("distributary_")}
+    assert documented == {metric.full_name for metric in CATALOGUE}
+
+
+def test_every_metric_that_the_pages_name_exists():
+    names = {metric.full_name for metric in CATALOGUE}
+    parts = names | {f"{metric.full_name}_{part}" for metric in CATALOGUE for part in ("bucket", "sum", "count")}
+    for page in pages():
+        found = set(re.findall(r"\bdistributary_[a-z_]+\b", page.read_text(encoding="utf-8")))
+        assert found - parts == set(), page.relative_to(ROOT)
+
+
+def test_every_command_has_its_heading_and_no_other_is_documented():
+    group = importlib.import_module("agents.commands").cli
+    own = {
+        name for name, command in group.commands.items() if (command.callback.__module__ or "").startswith("agents")
+    } | {"worker"}
+    documented = {heading.removeprefix("distributary ") for heading in headings("commands.md") if heading != "Commands"}
+    assert documented == own
+
+
+def test_the_first_commands_of_the_readme_are_demo_and_test():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = [
+        line
+        for block in re.findall(r"^```console\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+        for line in block.splitlines()
+    ]
+    assert commands[:2] == ["make demo", "make test"]
+
+
+def test_make_has_every_target_that_is_written_about():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for page in [*pages(), ROOT / ".ci" / "run"]:
+        text = page.read_text(encoding="utf-8")
+        named = set(re.findall(r"(?:`|^|step )make (?:--[a-z-]+ )?([a-z]+)", text, re.MULTILINE))
+        assert named - targets == set(), page.relative_to(ROOT)
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page):
+    text = without_code(page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, fragment = unquote(target).partition("#")
+        goal = (page.parent / path).resolve() if path else page
+        assert goal.exists(), f"{target} does not exist"
+        assert goal.is_relative_to(ROOT), f"{target} leads out of the project"
+        if fragment:
+            found = re.findall(r"^#+ (.+)$", without_code(goal.read_text(encoding="utf-8")), re.MULTILINE)
+            assert fragment in {anchor(heading) for heading in found}, f"{target}: no such heading"
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    reached, to_read = set(), [ROOT / "README.md"]
+    while to_read:
+        page = to_read.pop()
+        if page in reached:
+            continue
+        reached.add(page)
+        links = re.findall(r"\]\(([^)#\s]+\.md)", page.read_text(encoding="utf-8"))
+        to_read.extend((page.parent / link).resolve() for link in links if not re.match(r"[a-z]+:", link))
+    assert set(pages()) - reached == set()
+
+
+@pytest.mark.parametrize("module", ["pipeline.metrics", "pipeline.config.reference"])
+def test_generated_pages_are_up_to_date(module):
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr or done.stdout
+
+
+def test_the_example_configuration_names_every_top_level_setting():
+    text = (ROOT / "faust.yml").read_text(encoding="utf-8")
+    for key in keys_of(Settings):
+        assert re.search(rf"^(# )?{key}:", text, re.MULTILINE), key
+
+
+# Written in pieces, so that this file does not hold what it looks for.
+MACHINE_PATH = re.compile(
+    r"(?<![\w.])/(?:" + "|".join(["ho" + "me", "ro" + "ot", "wo" + "rk", "Us" + "ers"]) + r")/[\w.]"
+)
+REGISTRY_HOST = re.compile(
+    "|".join(
+        [
+            r"pypi\." + "org",
+            "files.python" + "hosted",
+            r"repo\d*\." + "maven",
+            "maven.apache" + r"\.org",
+            r"registry\." + "npmjs",
+            r"proxy\." + "golang",
+            r"deb\." + "debian",
+            r"crates\." + "io",
+        ]
+    )
+)
+
+
+@pytest.mark.parametrize("pattern", [MACHINE_PATH, REGISTRY_HOST], ids=["machine path", "registry host"])
+def test_no_file_tells_where_it_was_made(pattern):
+    found = []
+    for path in shipped():
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            if pattern.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    assert found == []
+
+
+def test_the_search_for_machine_paths_finds_one():
+    assert MACHINE_PATH.search("see /" + "home/someone/file")
+    assert not MACHINE_PATH.search("GET https://crm.example/" + "home/page")
