@@ -1,0 +1,124 @@
+"""The Faust app with chunk topics, chunk tables, an outbox and ticks."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+import structlog
+from yarl import URL
+
+from agents.engine.chunk import Chunk
+from agents.engine.outbox import Outbox
+from agents.engine.stream import ChunkStream
+from agents.engine.table import ChunkTable
+from agents.engine.ticks import Ticks
+from agents.engine.topic import ChunkTopic
+from agents.engine.transport import ChunkTransport
+from pipeline.errors import SendFailedError, UnsupportedFeatureError
+
+RELEASE_DEADLINE_S = 20.0
+"""How long partitions that leave may take to finish; well under the group's rebalance time-out."""
+
+log = structlog.get_logger(__name__)
+
+ChunkObserver = Callable[[Chunk, int], None]
+
+
+class ChunkApp(faust.App):
+    """A Faust app whose chunk topics hand whole chunks to agents.
+
+    ``on_chunk`` is called with each chunk that is handed out and its number of records, for metrics.
+    """
+
+    def __init__(self, app_id: str, *, on_chunk: ChunkObserver | None = None, **options: Any) -> None:
+        if options.get("processing_guarantee", "at_least_once") not in (
+            "at_least_once",
+            faust.types.enums.ProcessingGuarantee.AT_LEAST_ONCE,
+        ):
+            raise UnsupportedFeatureError(
+                "processing_guarantee exactly_once: the chunk engine makes stages idempotent by numbers instead; remove the setting"
+            )
+        self.chunk_topics: dict[str, ChunkTopic] = {}
+        self.on_chunk: ChunkObserver = on_chunk or (lambda _chunk, _records: None)
+        self._before_release: list[Callable[[], Awaitable[None]]] = []
+        self._outbox: Outbox | None = None
+        super().__init__(app_id, **{"Stream": ChunkStream, "stream_wait_empty": True, **options})
+
+    def chunk_topic(self, name: str, **options: Any) -> ChunkTopic:
+        """Declare a topic that is read as chunks (see :class:`ChunkTopic` for the bounds)."""
+        topic = ChunkTopic(self, topics=[name], **options)
+        self.chunk_topics[name] = topic
+        return topic
+
+    def chunk_table(self, name: str, *, partitions: int, **options: Any) -> ChunkTable:
+        """Declare a table that is written by row groups, with ``partitions`` as the topic that feeds it has."""
+        table = ChunkTable(self, name=name, partitions=partitions, **options)
+        self.tables.add(table)
+        return table
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where records are sent from."""
+        if self._outbox is None:
+            # Short of the session time-out: the group may give the partitions away after that.
+            self._outbox = Outbox(
+                self, lease_s=self.conf.broker_session_timeout * 0.8, loop=self.loop, beacon=self.beacon
+            )
+        return self._outbox
+
+    def before_release(self, callback: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """Register what must happen between the stop of the flow and the wait for running chunks.
+
+        Called at each rebalance and at shutdown, when no chunk or tick reaches an agent any more: whoever holds chunks
+        until a later flush flushes here.
+        """
+        self._before_release.append(callback)
+        return callback
+
+    def owned_partitions(self, topic: str) -> set[int]:
+        """The partitions of ``topic`` that this worker owns now."""
+        return {tp.partition for tp in self.consumer.assignment() if tp.topic == topic}
+
+    async def _consumer_wait_empty(self, consumer: Any, logger: Any) -> None:
+        if self.crashed:
+            return  # what is unfinished stays uncommitted and is done again after the next start
+        try:
+            async with asyncio.timeout(RELEASE_DEADLINE_S):
+                for callback in self._before_release:
+                    await callback()
+                await super()._consumer_wait_empty(consumer, logger)
+        except TimeoutError as error:
+            raise SendFailedError(
+                f"running chunks were not acknowledged within {RELEASE_DEADLINE_S:.0f} s of giving partitions back: is the broker well? "
+                "They stay uncommitted and are done again"
+            ) from error
+
+    async def _on_agent_error(self, agent: Any, error: BaseException) -> None:
+        log.error("agent failed, stopping the worker", agent=agent.name, error=str(error), exc_info=error)
+        await self.crash(error)
+
+    def _new_transport(self) -> ChunkTransport:
+        return ChunkTransport(self._broker_urls(self.conf.broker_consumer), self)
+
+    def _new_producer_transport(self) -> ChunkTransport:
+        return ChunkTransport(self._broker_urls(self.conf.broker_producer), self)
+
+    @staticmethod
+    def _broker_urls(urls: list[URL]) -> list[URL]:
+        for url in urls:
+            if url.scheme not in ("kafka", "aiokafka"):
+                raise UnsupportedFeatureError(
+                    f"broker {url}: the chunk engine speaks through aiokafka; write kafka://host:port"
+                )
+        return urls
+
+    async def on_started_init_extra_services(self) -> None:
+        """Start outbox and ticks with the user's services, once the tables are recovered."""
+        await super().on_started_init_extra_services()
+        await self.add_runtime_dependency(Ticks(self, loop=self.loop, beacon=self.beacon))
+
+    async def on_start(self) -> None:
+        """Start the outbox before anything can be sent."""
+        await super().on_start()
+        await self.add_runtime_dependency(self.outbox)

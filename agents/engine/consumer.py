@@ -1,0 +1,239 @@
+"""The consumer that hands out chunks and commits what is finished."""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from faust.transport.consumer import ensure_TP
+from faust.transport.drivers import aiokafka as driver
+from faust.types.tuples import TP
+from mode.utils.futures import notify
+
+from agents.engine.chunk import Chunk
+from agents.engine.topic import ChunkTopic
+
+NO_ROOM_POLL_S = 0.01
+FETCH_WAIT_MS = 100
+"""How long the broker may hold a fetch open: also the longest time that a partition which was drained just after a fetch was
+sent waits for the next one, since one fetch is open a broker."""
+
+
+class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
+    """Makes the aiokafka consumer with a short fetch wait, which Faust fixes at 1.5 s."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when the consumer starts
+        return consumer
+
+
+class _Backlog:
+    """Fetched records of one partition that were not handed out yet."""
+
+    __slots__ = ("position", "records")
+
+    def __init__(self, records: list[Any]) -> None:
+        self.records = records
+        self.position = 0
+
+    def cut(self, max_records: int, max_bytes: int) -> tuple[list[Any], int]:
+        """Take the next records, at least one, within both bounds; gives them and their bytes."""
+        start, size_bytes = self.position, 0
+        end = min(len(self.records), start + max_records)
+        stop = start
+        for record in self.records[start:end]:
+            record_bytes = (record.serialized_value_size if record.value is not None else 0) + (
+                record.serialized_key_size if record.key is not None else 0
+            )
+            if size_bytes and size_bytes + record_bytes > max_bytes:
+                break
+            size_bytes += record_bytes
+            stop += 1
+        self.position = stop
+        if start == 0 and stop == len(self.records):
+            return self.records, size_bytes
+        return self.records[start:stop], size_bytes
+
+    def is_empty(self) -> bool:
+        return self.position >= len(self.records)
+
+
+class ChunkConsumer(driver.Consumer):
+    """Fetches as Faust does, hands out chunks round robin over partitions, commits finished prefixes.
+
+    Chunk topics never take Faust's per-record path; other topics keep it. A topic beyond its budget is neither handed
+    out nor fetched until chunks of it are finished, and the others go on.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._backlogs: dict[TP, _Backlog] = {}
+        self._unfinished: dict[TP, deque[Chunk]] = {}
+        self._committable: dict[TP, int] = {}
+        self._ticking: set[TP] = set()
+        self._first_unfinished_since_s: dict[TP, float] = {}
+        super().__init__(*args, **options)
+
+    def _new_consumer_thread(self) -> ChunkConsumerThread:
+        return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    # -- fetching ---------------------------------------------------------------------------------------------------
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        generation_id = self.app.consumer_generation_id
+        await self._hand_out_backlogs(generation_id)
+        active = self._get_active_partitions()
+        fetchable = {tp for tp in active if tp not in self._backlogs}
+        if not fetchable:
+            await self.sleep(NO_ROOM_POLL_S if self._backlogs else 0.1)
+            return {}, active
+        records = await self._getmany(
+            active_partitions=fetchable, timeout=NO_ROOM_POLL_S if self._backlogs else timeout
+        )
+        if not records or not self.flow_active or generation_id != self.app.consumer_generation_id:
+            return {}, active
+        others = {}
+        for fetched_tp, fetched in records.items():
+            tp = ensure_TP(fetched_tp)
+            if tp.topic in self.app.chunk_topics:
+                if tp in fetchable:
+                    self._add_backlog(tp, fetched)
+            else:
+                others[fetched_tp] = fetched
+        await self._hand_out_backlogs(generation_id)
+        return others, active
+
+    def _add_backlog(self, tp: TP, records: list[Any]) -> None:
+        read_offset = self._read_offset[tp]
+        if read_offset is not None and records[0].offset < read_offset:  # delivered again after a seek
+            records = [record for record in records if record.offset >= read_offset]
+        if records:
+            self._backlogs[tp] = _Backlog(records)
+            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+
+    async def _hand_out_backlogs(self, generation_id: int) -> None:
+        waiting = deque(self._backlogs)
+        while waiting:
+            tp = waiting.popleft()
+            if not self.flow_active or generation_id != self.app.consumer_generation_id:
+                return
+            backlog = self._backlogs.get(tp)
+            topic: ChunkTopic = self.app.chunk_topics[tp.topic]
+            if backlog is None or tp in self._paused_partitions or not self._has_room(topic):
+                continue
+            records, size_bytes = backlog.cut(topic.max_chunk_records, topic.max_chunk_bytes)
+            if backlog.is_empty():
+                del self._backlogs[tp]
+            else:
+                waiting.append(tp)
+            chunk = Chunk(
+                tp, records, generation_id=generation_id, size_bytes=size_bytes, on_finished=self._on_finished
+            )
+            if not topic.internal:
+                topic.hand_out(chunk)
+                self._unfinished.setdefault(tp, deque()).append(chunk)
+                self._first_unfinished_since_s.setdefault(tp, time.monotonic())
+                self.app.on_chunk(chunk, len(records))
+            self._read_offset[tp] = chunk.offset + 1
+            await self.wait_first(self.callback(chunk), self.suspend_flow.wait())
+
+    def _has_room(self, topic: ChunkTopic) -> bool:
+        if topic.internal:  # a changelog: bounded by the recovery's queue
+            return self.app.tables.changelog_queue.qsize() < topic.max_queued_chunks
+        return topic.has_room()
+
+    async def tick(self, tp: TP) -> None:
+        """Put a tick into the partition's stream, unless the last one still waits there."""
+        if tp in self._ticking or not self.flow_active or self.app.rebalancing:
+            return
+        self._ticking.add(tp)
+        await self.callback(Chunk(tp, (), generation_id=self.app.consumer_generation_id, on_finished=self._on_finished))
+
+    # -- finishing --------------------------------------------------------------------------------------------------
+
+    def begin(self, chunk: Chunk) -> None:
+        """Note that an agent started on ``chunk``, so that a rebalance or shutdown waits for it."""
+        chunk.tracked = True
+        self._unacked_messages.add(chunk)
+        if chunk.is_tick:
+            self._ticking.discard(chunk.tp)
+        else:
+            self.app.sensors.on_message_in(chunk.tp, chunk.offset, chunk)
+
+    def drop(self, chunk: Chunk) -> None:
+        """Forget a chunk whose partition was taken away before an agent saw it."""
+        if chunk.is_tick:
+            self._ticking.discard(chunk.tp)
+
+    def _on_finished(self, chunk: Chunk) -> None:
+        chunk.acked = True
+        self._unacked_messages.discard(chunk)
+        if not chunk.is_tick:
+            self._finish_prefix(chunk)
+        notify(self._waiting_for_ack)
+
+    def _finish_prefix(self, chunk: Chunk) -> None:
+        unfinished = self._unfinished.get(chunk.tp)
+        if not unfinished or chunk.generation_id != self.app.consumer_generation_id:
+            return
+        self.app.chunk_topics[chunk.tp.topic].take_back(chunk)
+        while unfinished and unfinished[0].acked:
+            self._committable[chunk.tp] = unfinished.popleft().offset + 1
+        if unfinished:
+            self._first_unfinished_since_s[chunk.tp] = time.monotonic()
+        else:
+            self._first_unfinished_since_s.pop(chunk.tp, None)
+
+    def uncommitted(self) -> Iterator[tuple[TP, int, float]]:
+        """For each partition that has any: its unfinished chunks and the seconds for which the first has been so."""
+        now_s = time.monotonic()
+        for tp, chunks in self._unfinished.items():
+            since_s = self._first_unfinished_since_s.get(tp)
+            if chunks and since_s is not None:
+                yield tp, len(chunks), now_s - since_s
+
+    # -- committing -------------------------------------------------------------------------------------------------
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        yield from super()._filter_tps_with_pending_acks(topics)
+        for tp in list(self._committable):
+            if topics is None or tp in topics or tp.topic in topics:
+                yield tp
+
+    def _new_offset(self, tp: TP) -> int | None:
+        if tp.topic in self.app.chunk_topics:
+            return self._committable.get(tp)
+        return super()._new_offset(tp)
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 Faust's signature
+        did_commit = await super()._commit_offsets(offsets, start_new_transaction)
+        if did_commit:
+            for tp, offset in offsets.items():
+                if self._committable.get(tp) == offset:
+                    del self._committable[tp]
+        return did_commit
+
+    # -- coming and going -------------------------------------------------------------------------------------------
+
+    async def perform_seek(self) -> None:
+        """Go back to the committed offsets; whatever was fetched beyond them is forgotten and fetched again."""
+        self._forget(set(self._unfinished) | set(self._backlogs) | self._ticking)
+        await super().perform_seek()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Let Faust stop the flow, wait for what runs and commit; then forget the partitions."""
+        await super().on_partitions_revoked(revoked)
+        self._forget(revoked)
+
+    def _forget(self, partitions: Iterable[TP]) -> None:
+        for tp in list(partitions):
+            topic = self.app.chunk_topics.get(tp.topic)
+            for chunk in self._unfinished.pop(tp, ()):
+                if not chunk.acked:
+                    topic.take_back(chunk)
+            self._backlogs.pop(tp, None)
+            self._committable.pop(tp, None)
+            self._first_unfinished_since_s.pop(tp, None)
+            self._ticking.discard(tp)

@@ -1,0 +1,128 @@
+"""Where a chunk table's rows live on this worker: one RocksDB, or one dictionary, a partition.
+
+A store holds exactly what its changelog holds up to the offset that it remembers, never more: rows are written after the
+broker acknowledged them, together with the offset in one RocksDB write.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import rocksdict
+from faust.stores import base
+from faust.stores import rocksdb as faust_rocksdb
+from faust.types.tuples import TP
+
+from agents.engine.outbox import RowGroup
+
+ROCKSDB_OPTIONS = {
+    # Faust's defaults suit one large database; a worker here has dozens of small ones (tables x partitions).
+    "write_buffer_size": 4 << 20,
+    "max_write_buffer_number": 2,
+    "block_cache_size": 4 << 20,
+    "max_open_files": 64,
+}
+
+
+class PartitionedStore(base.Store[bytes, bytes]):
+    """What :class:`ChunkTable` asks of a store; keys and values are bytes."""
+
+    def write(self, partition: int, groups: Iterable[RowGroup], offset: int) -> None:
+        """Apply acknowledged row groups; ``offset`` is that of their last changelog record."""
+        raise NotImplementedError
+
+    def get(self, partition: int, key: bytes) -> bytes | None:
+        """Read one row."""
+        raise NotImplementedError
+
+    def rows(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Read all rows of a partition."""
+        raise NotImplementedError
+
+    def apply_changelog_batch(self, batch: Iterable[Any], to_key: Any, to_value: Any) -> None:  # noqa: ARG002 Faust's signature
+        """Apply recovered changelog chunks."""
+        for event in batch:
+            chunk = event.message
+            self.write(chunk.partition, [[(record.key, record.value) for record in chunk.records]], chunk.offset)
+
+
+class MemoryStore(PartitionedStore):
+    """Rows in a dictionary a partition: recovered from the changelog at every start."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._rows: dict[int, dict[bytes, bytes]] = {}
+        self._offsets: dict[int, int] = {}
+
+    def write(self, partition: int, groups: Iterable[RowGroup], offset: int) -> None:
+        """Apply acknowledged row groups."""
+        rows = self._rows.setdefault(partition, {})
+        for group in groups:
+            for key, value in group:
+                if value is None:
+                    rows.pop(key, None)
+                else:
+                    rows[key] = value
+        self._offsets[partition] = offset
+
+    def get(self, partition: int, key: bytes) -> bytes | None:
+        """Read one row."""
+        return self._rows.get(partition, {}).get(key)
+
+    def rows(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Read all rows of a partition."""
+        yield from list(self._rows.get(partition, {}).items())
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """Give the changelog offset up to which the partition is held."""
+        return self._offsets.get(tp.partition)
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:  # noqa: ARG002 Faust's signature
+        """Free the partitions that left; another worker writes their changelog now."""
+        for tp in revoked:
+            if tp.topic == self.table.changelog_topic_name:
+                self._rows.pop(tp.partition, None)
+                self._offsets.pop(tp.partition, None)
+
+    def reset_state(self) -> None:
+        """Forget everything."""
+        self._rows.clear()
+        self._offsets.clear()
+
+
+class RocksStore(faust_rocksdb.Store, PartitionedStore):
+    """Rows in a RocksDB a partition, under the worker's data directory: a restart reads only the changelog's tail."""
+
+    @property
+    def path(self) -> Path:
+        """The directory of this table's databases."""
+        return Path(self.app.conf.tabledir)
+
+    def write(self, partition: int, groups: Iterable[RowGroup], offset: int) -> None:
+        """Apply acknowledged row groups and the offset in one write."""
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for group in groups:
+            for key, value in group:
+                if value is None:
+                    batch.delete(key)
+                else:
+                    batch.put(key, value)
+        batch.put(self.offset_key, str(offset).encode())
+        self._db_for_partition(partition).write(batch)
+
+    def get(self, partition: int, key: bytes) -> bytes | None:
+        """Read one row."""
+        value: bytes | None = self._db_for_partition(partition).get(key)
+        return value
+
+    def rows(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Read all rows of a partition."""
+        for key, value in self._db_for_partition(partition).items():
+            if key != self.offset_key:
+                yield key, value
+
+    def apply_changelog_batch(self, batch: Iterable[Any], to_key: Any, to_value: Any) -> None:
+        """Apply recovered changelog chunks."""
+        PartitionedStore.apply_changelog_batch(self, batch, to_key, to_value)

@@ -1,0 +1,123 @@
+"""A Faust table that is written by row groups, with a changelog that is acknowledged before anything relies on it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import faust
+from faust.types.tuples import TP
+
+from agents.engine.outbox import RowGroup
+from agents.engine.store import ROCKSDB_OPTIONS, MemoryStore, PartitionedStore, RocksStore
+from pipeline.errors import UnsupportedFeatureError
+
+
+class _Write(NamedTuple):
+    after: Sequence["asyncio.Future[Any]"]
+    groups: Sequence[RowGroup]
+    stored: "asyncio.Future[None]"
+
+
+class ChunkTable(faust.Table):
+    """Rows of bytes on partitions, one changelog record a row.
+
+    Reading: :meth:`get` and :meth:`rows` say which partition, so nothing depends on the event at hand and nothing of other
+    partitions shows up. Writing: :meth:`write`. Made by :meth:`ChunkApp.chunk_table`.
+    """
+
+    def __init__(self, app: Any, **options: Any) -> None:
+        options = {
+            "key_type": bytes,
+            "value_type": bytes,
+            "recovery_buffer_size": 2,
+            "standby_buffer_size": 2,
+            **options,
+        }
+        if options.get("window") is not None or options.get("is_global"):
+            raise UnsupportedFeatureError(
+                f"table {options.get('name')}: windowed and global tables are Faust's own: use app.Table"
+            )
+        super().__init__(app, **options)
+        self._writes: dict[int, deque[_Write]] = {}
+
+    def _new_store_by_url(self, url: Any) -> PartitionedStore:
+        scheme = str(url).partition(":")[0]
+        kind: type[PartitionedStore] = MemoryStore if scheme == "memory" else RocksStore
+        return kind(
+            url,
+            self.app,
+            self,
+            table_name=self.name,
+            key_type=self.key_type,
+            key_serializer="raw",
+            value_serializer="raw",
+            value_type=self.value_type,
+            loop=self.loop,
+            options={**ROCKSDB_OPTIONS, **(self.options or {})},
+        )
+
+    def _new_changelog_topic(self, **options: Any) -> Any:
+        return self.app.chunk_topic(
+            self._changelog_topic_name(),
+            key_type=bytes,
+            value_type=bytes,
+            partitions=self.partitions,
+            retention=options.get("retention"),
+            compacting=True,
+            acks=False,
+            internal=True,
+            allow_empty=True,
+            config=self.extra_topic_configs,
+        )
+
+    def get(self, partition: int, key: bytes) -> bytes | None:  # type: ignore[override]
+        """Read one stored row."""
+        return self.data.get(partition, key)
+
+    def rows(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Read all stored rows of a partition."""
+        return self.data.rows(partition)
+
+    def write(
+        self, partition: int, groups: Sequence[RowGroup], after: Sequence["asyncio.Future[Any]"] = ()
+    ) -> "asyncio.Future[None]":
+        """Send row groups once all of ``after`` are done; the future is done when they are acknowledged and stored.
+
+        Writes of a partition are sent in the order of the calls, whatever their ``after``. A group shares one record
+        batch, so it is kept whole or not at all; a crash keeps a prefix of the groups.
+        """
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        writes = self._writes.setdefault(partition, deque())
+        writes.append(_Write(after, groups, stored))
+        if len(writes) == 1:
+            self._advance(partition)
+        return stored
+
+    def _advance(self, partition: int) -> None:
+        writes = self._writes[partition]
+        while writes:
+            for awaited in writes[0].after:
+                if not awaited.done():
+                    awaited.add_done_callback(lambda _done: self._advance(partition))
+                    return
+                if awaited.cancelled() or awaited.exception() is not None:
+                    return  # the worker is being stopped with that reason
+            self._send(partition, writes.popleft())
+
+    def _send(self, partition: int, write: _Write) -> None:
+        def on_acknowledged(groups: Sequence[RowGroup], last_offset: int) -> None:
+            self.data.write(partition, groups, last_offset)
+
+        sent = self.app.outbox.send(self.changelog_topic_name, partition, write.groups, on_acknowledged)
+        sent.add_done_callback(lambda done: None if done.cancelled() else write.stored.set_result(None))
+
+    def changelog_partitions(self) -> set[TP]:
+        """The changelog partitions that this worker owns now."""
+        return {tp for tp in self.app.assignor.assigned_actives() if tp.topic == self.changelog_topic_name}
+
+    def _refuse(self, *_args: Any, **_options: Any) -> Any:
+        raise UnsupportedFeatureError(f"table {self.name} is written by row groups: use table.write(partition, groups)")
+
+    on_key_set = on_key_del = on_clear = on_key_get = _refuse
+    using_window = hopping = tumbling = _refuse
