@@ -1,0 +1,148 @@
+"""The Faust app of a worker: settings in, wired stages out.
+
+``make_app`` builds it; ``agents.app:app`` is the one of the configuration at hand, so ``faust -A agents.app worker`` works.
+"""
+
+import os
+from importlib.metadata import version
+from typing import Any
+
+import faust
+
+from agents import deliver, observe, route, window
+from agents.engine import Chunk, ChunkApp
+from agents.readback import BatchReader
+from agents.topology import MAX_RECORD_BYTES, Topology
+from pipeline import logs
+from pipeline.clock import SystemClock
+from pipeline.config.load import load
+from pipeline.config.schema import Settings
+from pipeline.delivery.core import DeliveryCore
+from pipeline.delivery.endpoint import Endpoint
+from pipeline.delivery.limits import DeliveryLimits
+from pipeline.ingest.route import Router
+from pipeline.local.servers import LocalServers, default_directory
+from pipeline.metrics import Metrics
+from pipeline.net.client import HttpClient
+from pipeline.net.guard import AddressGuard
+from pipeline.sinks.base import Sink, SinkContext
+from pipeline.sinks.registry import SINKS
+
+STOP_S = 1.0
+FETCH_BYTES = 2 << 20
+
+
+class LoggingWorker(faust.Worker):
+    """Faust's worker process with the project's log lines instead of Faust's."""
+
+    def __init__(self, app: Any, *services: Any, **options: Any) -> None:
+        super().__init__(app, *services, **{**options, "override_logging": False})
+        self.spinner = None
+        logs.configure(str(self.loglevel))
+
+
+class WorkerApp(ChunkApp):
+    """A worker: the chunk engine, and what its stages need opened before and closed after them."""
+
+    client: HttpClient
+    sinks: list[Sink]
+    cores: list[DeliveryCore]
+    readers: list[BatchReader]
+    topology: Topology
+
+    async def on_start(self) -> None:
+        """Create topics, open connections."""
+        await super().on_start()
+        await self.topology.create_topics()
+        await self.client.open()
+        for sink in self.sinks:
+            await sink.open()
+        for core in self.cores:
+            await core.start()
+            core.failure.add_done_callback(self._on_core_failed)
+
+    def _on_core_failed(self, failure: Any) -> None:
+        if not failure.cancelled() and failure.exception() is not None:
+            self.add_future(self.crash(failure.exception()))
+
+    async def on_stop(self) -> None:
+        """Let the stages finish, then close."""
+        await super().on_stop()
+        for core in self.cores:
+            await core.stop(STOP_S)
+        for closing in (*self.sinks, *self.readers, self.client):
+            await closing.close()
+
+
+def make_app(settings: Settings, brokers: str) -> WorkerApp:
+    """Wire a worker for ``brokers`` (``host:port,...``)."""
+    metrics = Metrics(version("distributary"))
+    clock = SystemClock()
+
+    def on_chunk(chunk: Chunk, records: int) -> None:
+        metrics.chunk(chunk.topic, records=records, size_bytes=chunk.size_bytes)
+
+    app = WorkerApp(
+        settings.app,
+        on_chunk=on_chunk,
+        broker=";".join(f"kafka://{broker}" for broker in brokers.split(",")),
+        store=settings.store,
+        datadir=os.environ.get("F_DATADIR") or default_directory() / "data",
+        topic_partitions=settings.partitions,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        broker_commit_interval=settings.worker.commit_interval_s,
+        broker_session_timeout=settings.worker.session_timeout_s,
+        broker_heartbeat_interval=settings.worker.session_timeout_s / 4,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=FETCH_BYTES,
+        producer_compression_type=os.environ.get("DISTRIBUTARY_COMPRESSION") or None,
+        producer_max_batch_size=MAX_RECORD_BYTES,
+        producer_max_request_size=2 * MAX_RECORD_BYTES,
+        producer_request_timeout=60.0,
+        web_bind="127.0.0.1",
+        web_tables_enabled=False,
+        web_router_enabled=False,
+        Worker=LoggingWorker,
+    )
+    app.topology = topology = Topology.declare(app, settings)
+    app.client = HttpClient(AddressGuard(settings.outbound.allow_networks))
+    context = SinkContext(client=app.client)
+    app.sinks, app.cores, app.readers = [], [], []
+    metrics.name_integrations(integration.id for integration in settings.integrations)
+    router = Router(settings.integrations, settings.partitions, settings.source_epoch)
+    route.attach(app, topology, router, metrics, settings.partitions)
+    windows = window.attach(app, topology, settings, clock, metrics)
+    deliveries = []
+    for spec in SINKS:
+        sinks = {each.id: spec.make(each, context) for each in settings.integrations if each.kind == spec.kind}
+        endpoints = {each.id: Endpoint(each, sinks[each.id]) for each in settings.integrations if each.id in sinks}
+        reader = BatchReader(brokers, topology.names.batches(spec.kind))
+        core = DeliveryCore(
+            spec.kind,
+            endpoints,
+            clock,
+            reader.read,
+            limits=DeliveryLimits(slots=settings.worker.delivery_slots, resident_bytes=settings.worker.delivery_memory_bytes),
+            observer=observe.DeliveryMetrics(metrics, spec.kind),
+        )
+        app.sinks.extend(sinks.values())
+        app.cores.append(core)
+        app.readers.append(reader)
+        deliveries.append(deliver.attach(app, topology, spec.kind, core))
+    observe.Gauges(app, topology, windows, deliveries, clock).watch(metrics)
+    observe.attach(app, metrics, serves_metrics=settings.worker.metrics)
+    return app
+
+
+def _configured_app() -> WorkerApp:
+    settings = load()
+    brokers = settings.brokers
+    return make_app(settings, ",".join(brokers) if brokers else LocalServers().addresses.kafka)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        app = globals()["app"] = _configured_app()
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,60 @@
+"""Which commands there are, and what all of them have in common."""
+
+import os
+import sys
+from typing import Any
+
+import click
+from faust.cli.faust import cli as faust_cli
+
+from agents.commands import check, ledger, local, receiver, send, worker
+from pipeline import logs
+from pipeline.errors import DistributaryError
+
+OWN = (worker.command, check.command, send.command, receiver.command, ledger.command, local.command)
+FAUSTS = ("agents", "tables", "reset")
+
+
+class Distributary(type(faust_cli)):  # type: ignore[misc] Faust's group class has no public name
+    """The group of all commands; own errors end a command with their message and status 1, not with a stack trace."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
+        """Commands in the order of their use."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except DistributaryError as error:
+            click.echo(str(error), err=True)
+            sys.exit(1)
+
+
+def _choose_config(_ctx: click.Context, _option: click.Parameter, path: str | None) -> None:
+    if path:
+        os.environ["DISTRIBUTARY_CONFIG"] = path
+
+
+cli = Distributary(
+    name="distributary",
+    callback=faust_cli.callback,
+    context_settings={"default_map": {"worker": {"loglevel": "INFO"}}, "max_content_width": 100},
+    help="Events from Kafka, through durable per-integration windows, to the endpoints of many customers.\n\n"
+    "Begin with `distributary demo`. `distributary COMMAND --help` tells a command's options.",
+    params=[
+        click.Option(["--config"], expose_value=False, is_eager=True, callback=_choose_config, metavar="FILE", help="Read this instead of faust.yml."),
+        *(option for option in faust_cli.params if option.name != "app"),
+        click.Option(["-A", "--app", "app"], default="agents.app", hidden=True),
+    ],
+)
+for each in OWN:
+    cli.add_command(each)
+for name in FAUSTS:
+    cli.add_command(faust_cli.commands[name])
+
+
+def main() -> None:
+    """Run the command line."""
+    logs.configure("warning")
+    cli(prog_name="distributary")

@@ -1,0 +1,130 @@
+"""``distributary send``: publish a file of events."""
+
+import asyncio
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+import click
+from aiokafka import AIOKafkaProducer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from agents.commands.ledger import running_kafka
+from agents.kafka_topics import ensure_topic
+from pipeline.config.load import load
+from pipeline.errors import PoisonError
+from pipeline.ingest.decode import EventDecoder
+from pipeline.model.placement import partition_of
+
+MAX_NAMED_LINES = 20
+IN_FLIGHT_BATCHES = 8
+
+
+@click.command("send", short_help="Publish a file of events.")
+@click.argument("file", type=click.Path(allow_dash=True, dir_okay=False, path_type=Path))
+@click.option("--unchecked", is_flag=True, help="Publish bad lines too; workers put them into the dead-letter topic.")
+@click.option("--topic", help="Publish to this topic instead of the configured one.")
+def command(file: Path, unchecked: bool, topic: str | None) -> None:  # noqa: FBT001 click passes by name
+    """Publish FILE, one JSON event a line (- for standard input), into the source topic.
+
+    Each line that is not a usable event is named with the reason and left out; the exit status is then 1. Events of one
+    user keep their order.
+    """
+    settings = load()
+    brokers = ",".join(settings.brokers) if settings.brokers else running_kafka()
+    bad = _BadLines(file.name if str(file) != "-" else "-")
+    with _opened(file) as lines, Progress(
+        TextColumn("sending"), BarColumn(), DownloadColumn(), TimeRemainingColumn(), TextColumn("{task.fields[events]:,} events"), disable=not sys.stderr.isatty()
+    ) as progress:
+        size = file.stat().st_size if str(file) != "-" else None
+        task = progress.add_task("send", total=size, events=0)
+
+        def events() -> Iterator[tuple[bytes | None, bytes]]:
+            for sent, (line_bytes, event) in enumerate(_checked(lines, bad, unchecked=unchecked), 1):
+                yield event
+                progress.update(task, advance=line_bytes, events=sent) if not sent % 500 else progress.advance(task, line_bytes)
+
+        sent = asyncio.run(publish(brokers, topic or settings.topic, settings.partitions, events()))
+        progress.update(task, events=sent, completed=size)
+    click.echo(f"{sent} events sent" + (f", {bad.count} lines left out" if bad.count and not unchecked else ""))
+    if bad.count:
+        raise SystemExit(1)
+
+
+def _opened(file: Path) -> IO[bytes]:
+    if str(file) == "-":
+        return sys.stdin.buffer
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise click.ClickException(f"cannot read {file}: {error.strerror}") from error
+
+
+class _BadLines:
+    """Names bad lines as they come, the first of them one by one."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.count = 0
+
+    def add(self, number: int, error: PoisonError) -> None:
+        self.count += 1
+        if self.count <= MAX_NAMED_LINES:
+            click.echo(f"{self._name}:{number} {error}", err=True)
+        elif self.count == MAX_NAMED_LINES + 1:
+            click.echo(f"{self._name}: more bad lines follow and are only counted", err=True)
+
+
+def _checked(lines: Iterable[bytes], bad: _BadLines, *, unchecked: bool) -> Iterator[tuple[int, tuple[bytes | None, bytes]]]:
+    decode = EventDecoder("send", 0).decode
+    for number, line in enumerate(lines, 1):
+        value = line.strip()
+        if not value:
+            continue
+        try:
+            event, _ = decode(value, number)
+        except PoisonError as error:
+            bad.add(number, error)
+            if unchecked:
+                yield len(line), (None, value)
+            continue
+        yield len(line), ((event.user_id or event.hwid or "").encode() or None, value)
+
+
+async def publish(brokers: str, topic: str, partitions: int, events: Iterable[tuple[bytes | None, bytes]]) -> int:
+    """Publish keyed events in whole record batches; those of one key keep their order. Gives how many were sent."""
+    partitions = await ensure_topic(brokers, topic, partitions)
+    producer = AIOKafkaProducer(bootstrap_servers=brokers, enable_idempotence=True, max_batch_size=1 << 20, max_request_size=16 << 20)
+    await producer.start()
+    sent = 0
+    try:
+        builders = [producer.create_batch() for _ in range(partitions)]
+        waiting: set[asyncio.Future[object]] = set()
+
+        async def flush(partition: int) -> None:
+            nonlocal waiting
+            builder, builders[partition] = builders[partition], producer.create_batch()
+            if builder.record_count():
+                waiting.add(asyncio.ensure_future(await producer.send_batch(builder, topic, partition=partition)))
+            if len(waiting) >= IN_FLIGHT_BATCHES:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for each in done:
+                    each.result()
+
+        for key, value in events:
+            partition = partition_of(key.decode(errors="replace"), partitions) if key else sent % partitions
+            while builders[partition].append(timestamp=None, key=key, value=value) is None:
+                await flush(partition)
+            sent += 1
+            if not sent % 5000:
+                await asyncio.sleep(0)
+        for partition in range(partitions):
+            await flush(partition)
+        if waiting:
+            for each in await asyncio.gather(*waiting, return_exceptions=True):
+                if isinstance(each, BaseException):
+                    raise each
+    finally:
+        await producer.stop()
+    return sent

@@ -1,0 +1,94 @@
+"""Batches to endpoints: one agent a kind of sink, all on the same delivery core."""
+
+import asyncio
+from typing import Any
+
+from agents.engine import Chunk, ChunkApp, Hold
+from agents.topology import Topology
+from pipeline.delivery.core import DeliveryCore
+from pipeline.model.batch import decode_batch
+
+SETTLE_S = 1.0
+"""How long a partition that leaves waits for requests on the way, so that they are not sent again by its next owner."""
+
+
+class Delivery:
+    """One kind's delivery core, fed with batch records and written out at each tick.
+
+    A chunk of batches is held until the tick that records them: by then most are delivered and need no row of their own.
+    """
+
+    def __init__(self, app: ChunkApp, topology: Topology, kind: str, core: DeliveryCore) -> None:
+        self._app = app
+        self._topology = topology
+        self._kind = kind
+        self._table = topology.pending[kind]
+        self.core = core
+        self._restored: set[int] = set()
+        self._holds: dict[int, list[Hold]] = {}
+        app.before_release(self._settle)
+        app.on_partitions_revoked.connect(self._forget)
+
+    def restore(self, partition: int) -> None:
+        """Load the partition's rows the first time that it is seen."""
+        if partition not in self._restored:
+            self._restored.add(partition)
+            self.core.restore(partition, self._table.rows(partition))
+
+    def admit(self, chunk: Chunk) -> None:
+        """Hand a chunk's batches to the core."""
+        for record in chunk.records:
+            self.core.admit(chunk.partition, record.offset, decode_batch(record.value))
+        self._holds.setdefault(chunk.partition, []).append(chunk.hold())
+
+    def record(self, partition: int) -> "asyncio.Future[None] | None":
+        """Write what happened since the last call; ``None`` where nothing did."""
+        holds = self._holds.pop(partition, [])
+        if not holds and not self.core.has_writes(partition):
+            return None
+        writes = self.core.take(partition)
+        names, outbox = self._topology.names, self._app.outbox
+        sent = []
+        if writes.attempts:
+            sent.append(outbox.send(names.attempts, partition, [[record] for record in writes.attempts]))
+        if writes.parked:
+            sent.append(outbox.send(names.parked, partition, [[record] for record in writes.parked]))
+        stored = self._table.write(partition, writes.groups, after=sent)
+
+        def on_stored(_done: Any) -> None:
+            for hold in holds:
+                hold.release()
+
+        stored.add_done_callback(on_stored)
+        return stored
+
+    async def _settle(self) -> None:
+        await self.core.settle(SETTLE_S)
+        stored = [future for partition in list(self._restored) if (future := self.record(partition)) is not None]
+        if stored:
+            await asyncio.wait(stored)
+
+    async def _forget(self, *_args: Any, **_options: Any) -> None:
+        for partition in self._restored:
+            self.core.revoke(partition)
+        self._restored.clear()
+        self._holds.clear()
+
+
+def attach(app: ChunkApp, topology: Topology, kind: str, core: DeliveryCore) -> Delivery:
+    """Declare the agent of one kind's batches topic."""
+    delivery = Delivery(app, topology, kind, core)
+
+    @app.agent(topology.batches[kind], name=kind)
+    async def deliver(chunks: Any) -> None:
+        async for chunk in chunks:
+            delivery.restore(chunk.partition)
+            if chunk.is_tick:
+                stored = delivery.record(chunk.partition)
+                if stored is not None:
+                    chunk.follow(stored)
+            else:
+                delivery.admit(chunk)
+                await core.room()
+
+    return delivery

@@ -1,0 +1,175 @@
+"""What a worker tells about itself: metrics of its stages, and whether it is alive and ready."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from agents.deliver import Delivery
+from agents.engine import ChunkApp
+from agents.topology import Topology
+from agents.window import Windows
+from pipeline.clock import Clock
+from pipeline.delivery.rows import Fate
+from pipeline.metrics import CONTENT_TYPE, Metrics, catalogue
+from pipeline.model.attempt import Outcome
+from pipeline.model.batch import integration_of
+
+
+class DeliveryMetrics:
+    """Counts what one delivery core does."""
+
+    def __init__(self, metrics: Metrics, kind: str) -> None:
+        self._metrics = metrics
+        self._kind = kind
+
+    def started(self, lane: str, attempt: int, waited_s: float) -> None:
+        """A try begins, ``waited_s`` after the batch was sealed."""
+        if attempt == 1:
+            self._metrics.first_byte(self._kind, waited_s)
+
+    def attempted(self, lane: str, attempt: int, outcome: Outcome, next_at: float | None) -> None:  # noqa: ARG002 the protocol's signature
+        """A try ended."""
+        self._metrics.attempted(integration_of(lane), self._kind, outcome.verdict, outcome.duration_s, attempt=attempt)
+
+    def finished(self, lane: str, events: int, fate: Fate, waited_s: float) -> None:
+        """A batch is done."""
+        integration = integration_of(lane)
+        if fate is Fate.DELIVERED:
+            self._metrics.delivered(integration, self._kind, events=events, latency_s=waited_s)
+        elif fate is Fate.PARKED:
+            self._metrics.parked(integration, self._kind, events=events)
+        else:
+            self._metrics.discarded(integration, self._kind, events=events)
+
+    def repeated(self, lane: str, events: int) -> None:  # noqa: ARG002 the protocol's signature
+        """Events of a batch record were known already."""
+        self._metrics.duplicates_skipped("delivery", events)
+
+    def spilled(self, lane: str, size_bytes: int) -> None:
+        """A body will be read back: visible as resident bytes that stand still."""
+
+
+class Gauges:
+    """Reads the stages when somebody scrapes."""
+
+    def __init__(self, app: ChunkApp, topology: Topology, windows: Windows, deliveries: list[Delivery], clock: Clock) -> None:
+        self._app = app
+        self._topology = topology
+        self._windows = windows
+        self._deliveries = deliveries
+        self._clock = clock
+
+    def watch(self, metrics: Metrics) -> None:
+        """Register every gauge."""
+        metrics.watch(catalogue.LAG, self._lag)
+        metrics.watch(catalogue.UNCOMMITTED_CHUNKS, lambda: [(_labels(tp), float(n)) for tp, n, _ in self._app.consumer.uncommitted()])
+        metrics.watch(catalogue.COMMIT_AGE, lambda: [(_labels(tp), age_s) for tp, _, age_s in self._app.consumer.uncommitted()])
+        metrics.watch(catalogue.OPEN_WINDOWS, lambda: [((), float(s.snapshot().open_windows)) for s in self._stages()])
+        metrics.watch(catalogue.OPEN_EVENTS, lambda: [((), float(s.snapshot().open_events)) for s in self._stages()])
+        metrics.watch(catalogue.OLDEST_WINDOW_AGE, self._oldest_window_age)
+        metrics.watch(catalogue.RESIDENT_BYTES, self._resident_bytes)
+        metrics.watch(catalogue.IN_FLIGHT, lambda: [((d.kind,), float(d.core.in_flight)) for d in self._deliveries])
+        metrics.watch(catalogue.WAITING_BATCHES, lambda: self._over_lanes("waiting_batches"))
+        metrics.watch(catalogue.WAITING_EVENTS, lambda: self._over_lanes("waiting_events"))
+        metrics.watch(catalogue.OLDEST_WAITING_AGE, self._oldest_waiting_age)
+        metrics.watch(catalogue.LEDGER_EVENTS, self._ledger)
+
+    def _stages(self) -> list[Any]:
+        return list(self._windows.stages.values())
+
+    def _lag(self) -> Iterator[tuple[tuple[str, str], float]]:
+        consumer = self._app.consumer
+        for tp in consumer.assignment():
+            topic = self._app.chunk_topics.get(tp.topic)
+            if topic is None or topic.internal:
+                continue
+            end = self._app.monitor.tp_end_offsets.get(tp)
+            committed = self._app.monitor.tp_committed_offsets.get(tp)
+            if end is not None and committed is not None:
+                yield _labels(tp), float(max(0, end - committed))
+
+    def _oldest_window_age(self) -> Iterator[tuple[tuple[()], float]]:
+        for stage in self._stages():
+            opened_at = stage.snapshot().oldest_opened_at
+            if opened_at is not None:
+                yield (), max(0.0, self._clock.wall_s() - opened_at)
+
+    def _resident_bytes(self) -> Iterator[tuple[tuple[str], float]]:
+        yield ("window",), float(sum(stage.resident_bytes for stage in self._stages()))
+        yield ("delivery",), float(sum(delivery.core.resident_bytes for delivery in self._deliveries))
+
+    def _over_lanes(self, name: str) -> Iterator[tuple[tuple[str], float]]:
+        for delivery in self._deliveries:
+            yield (delivery.kind,), float(sum(getattr(lane, name) for lane in delivery.core.lanes()))
+
+    def _oldest_waiting_age(self) -> Iterator[tuple[tuple[str], float]]:
+        for delivery in self._deliveries:
+            sealed_at = min((lane.oldest_sealed_at for lane in delivery.core.lanes() if lane.oldest_sealed_at is not None), default=None)
+            if sealed_at is not None:
+                yield (delivery.kind,), max(0.0, self._clock.wall_s() - sealed_at)
+
+    def _ledger(self) -> Iterator[tuple[tuple[str], float]]:
+        sealed = 0
+        for stage in self._stages():
+            for lane in stage.lanes():
+                yield ("matched",), float(lane.next)
+                yield ("open",), float(lane.open_events)
+                sealed += lane.first
+        registered = 0
+        for delivery in self._deliveries:
+            for lane in delivery.core.lanes():
+                registered += lane.registered_events
+                yield ("waiting",), float(lane.waiting_events)
+                yield ("delivered",), float(lane.delivered_events)
+                yield ("parked",), float(lane.parked_events)
+                yield ("discarded",), float(lane.discarded_events)
+        yield ("waiting",), float(max(0, sealed - registered))
+
+
+def _labels(tp: Any) -> tuple[str, str]:
+    return tp.topic, str(tp.partition)
+
+
+def attach(app: ChunkApp, metrics: Metrics, *, serves_metrics: bool) -> None:
+    """Declare the pages for monitoring."""
+
+    @app.page("/health/live")
+    async def live(self: Any, request: Any) -> Any:  # noqa: ARG001 Faust's signature
+        return self.json({"ok": True})
+
+    @app.page("/health/ready")
+    async def ready(self: Any, request: Any) -> Any:  # noqa: ARG001 Faust's signature
+        reason = _why_not_ready(app)
+        return self.json({"ok": reason is None, "reason": reason}, status=200 if reason is None else 503)
+
+    if not serves_metrics:
+        return
+
+    @app.page("/metrics")
+    async def scrape(self: Any, request: Any) -> Any:  # noqa: ARG001 Faust's signature
+        for topic, sent_bytes in _changes(app):
+            table = next((name for name, table in app.tables.items() if table.changelog_topic_name == topic), None)
+            if table is None:
+                metrics.produced(topic, sent_bytes)
+            else:
+                metrics.changelog_written(table, sent_bytes)
+        return self.bytes(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _changes(app: ChunkApp) -> Iterator[tuple[str, int]]:
+    """What the outbox sent since the last scrape."""
+    counted: dict[str, int] = app.outbox.counted_bytes
+    for topic, total_bytes in app.outbox.sent_bytes.items():
+        grown = total_bytes - counted.get(topic, 0)
+        if grown:
+            counted[topic] = total_bytes
+            yield topic, grown
+
+
+def _why_not_ready(app: ChunkApp) -> str | None:
+    if app.should_stop:
+        return "the worker is stopping"
+    if app.rebalancing:
+        return "partitions are being assigned"
+    if not app.tables.actives_ready:
+        return "tables are being recovered"
+    return None

@@ -1,0 +1,98 @@
+"""The topics and tables of the flow, and their names."""
+
+from typing import Any, NamedTuple
+
+from agents.engine import ChunkApp, ChunkTable, ChunkTopic
+from pipeline.config.schema import Settings
+from pipeline.sinks.registry import SINKS
+
+RETENTION_S = 7 * 86400.0
+"""How long the project's own topics are kept: well over the 3 days that a batch may wait, and over any stop of the workers."""
+DELIVERY_TICK_S = 0.05
+"""How long finished deliveries may be unrecorded: what a killed worker delivers again, beside what was in flight."""
+MAX_RECORD_BYTES = 16 << 20
+
+
+class Names(NamedTuple):
+    """Topic names of one app."""
+
+    app: str
+
+    @property
+    def routed(self) -> str:
+        """Frames: what one chunk holds for one partition."""
+        return f"{self.app}-routed"
+
+    @property
+    def attempts(self) -> str:
+        """Every attempt, as JSON."""
+        return f"{self.app}-attempts"
+
+    @property
+    def parked(self) -> str:
+        """Batches that gave up, replayable."""
+        return f"{self.app}-parked"
+
+    @property
+    def dead_letters(self) -> str:
+        """Source records that cannot be used."""
+        return f"{self.app}-dead-letters"
+
+    @property
+    def windows_changelog(self) -> str:
+        """The changelog of table ``windows``."""
+        return f"{self.app}-windows-changelog"
+
+    def batches(self, kind: str) -> str:
+        """Sealed batches for one kind of sink."""
+        return f"{self.app}-batches-{kind}"
+
+    def pending(self, kind: str) -> str:
+        """The table of batches that are not done yet."""
+        return f"pending-{kind}"
+
+    def pending_changelog(self, kind: str) -> str:
+        """The changelog of :meth:`pending`."""
+        return f"{self.app}-{self.pending(kind)}-changelog"
+
+
+class Topology(NamedTuple):
+    """Topics and tables, declared on an app."""
+
+    names: Names
+    source: ChunkTopic
+    routed: ChunkTopic
+    windows: ChunkTable
+    batches: dict[str, ChunkTopic]
+    pending: dict[str, ChunkTable]
+    outputs: tuple[Any, ...]
+
+    @classmethod
+    def declare(cls, app: ChunkApp, settings: Settings) -> "Topology":
+        """Declare all of them; the source topic keeps the partitions that it has, all others have ``settings.partitions``."""
+        names, partitions = Names(settings.app), settings.partitions
+        wide = {"max.message.bytes": str(MAX_RECORD_BYTES)}
+
+        def own(name: str, tick_s: float) -> ChunkTopic:
+            return app.chunk_topic(name, partitions=partitions, retention=RETENTION_S, config=wide, tick_s=tick_s)
+
+        source = app.chunk_topic(settings.topic, partitions=partitions, config=wide)
+        routed = own(names.routed, settings.worker.tick_s)
+        kinds = [sink.kind for sink in SINKS]
+        return cls(
+            names=names,
+            source=source,
+            routed=routed,
+            windows=app.chunk_table("windows", partitions=partitions, extra_topic_configs=wide),
+            batches={kind: own(names.batches(kind), DELIVERY_TICK_S) for kind in kinds},
+            pending={kind: app.chunk_table(names.pending(kind), partitions=partitions) for kind in kinds},
+            outputs=tuple(
+                app.topic(name, partitions=partitions, retention=RETENTION_S, config=wide)
+                for name in (names.attempts, names.parked, names.dead_letters)
+            ),
+        )
+
+    async def create_topics(self) -> None:
+        """Create what does not exist yet, before anything is read or sent."""
+        for topic in (self.source, self.routed, *self.batches.values(), *self.outputs):
+            await topic.maybe_declare()

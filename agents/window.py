@@ -1,0 +1,95 @@
+"""Routed topic to batches: durable windows per lane, sealed by count, bytes or age."""
+
+from collections import defaultdict
+from typing import Any
+
+from agents.engine import Chunk, ChunkApp
+from agents.engine.outbox import Record
+from agents.topology import Topology
+from pipeline.clock import Clock
+from pipeline.config.schema import Settings
+from pipeline.metrics import Metrics
+from pipeline.model.batch import encode_batch, integration_of
+from pipeline.model.frame import decode_frame
+from pipeline.model.integration import BatchLimits
+from pipeline.windows.stage import WindowStage
+
+
+class Windows:
+    """The window stages of the partitions that this worker owns, and how what they decide is written."""
+
+    def __init__(self, app: ChunkApp, topology: Topology, settings: Settings, clock: Clock, metrics: Metrics) -> None:
+        self._app = app
+        self._topology = topology
+        self._clock = clock
+        self._metrics = metrics
+        self._limits = {integration.id: integration.batch for integration in settings.integrations}
+        self._kinds = {integration.id: integration.kind for integration in settings.integrations}
+        self._resident_bytes = settings.worker.window_memory_bytes
+        self.stages: dict[int, WindowStage] = {}
+        app.on_partitions_revoked.connect(self._forget)
+
+    async def _forget(self, *_args: Any, **_options: Any) -> None:
+        self.stages.clear()
+
+    def _limits_of(self, lane: str) -> BatchLimits:
+        return self._limits.get(integration_of(lane)) or BatchLimits()
+
+    def stage(self, partition: int) -> WindowStage:
+        """Give the partition's stage, restored from the table the first time."""
+        stage = self.stages.get(partition)
+        if stage is None:
+            table = self._topology.windows
+            stage = WindowStage(self._limits_of, read_row=lambda key: table.get(partition, key))
+            stage.restore(table.rows(partition), self._clock.wall_s())
+            self.stages[partition] = stage
+        return stage
+
+    def process(self, chunk: Chunk) -> None:
+        """Apply a chunk or a tick and write what follows from it."""
+        stage, now_s = self.stage(chunk.partition), self._clock.wall_s()
+        skipped = stage.skipped
+        if chunk.is_tick:
+            stage.tick(now_s)
+        else:
+            for record in chunk.records:
+                stage.apply(record.offset, decode_frame(record.value), now_s)
+        if stage.skipped > skipped:
+            self._metrics.duplicates_skipped("window", stage.skipped - skipped)
+        self._write(chunk, stage)
+
+    def _write(self, chunk: Chunk, stage: WindowStage) -> None:
+        writes = stage.take()
+        if not writes.batches and not writes.groups:
+            return
+        by_kind: defaultdict[str, list[list[Record]]] = defaultdict(list)
+        for batch in writes.batches:
+            self._metrics.sealed(batch.reason, events=batch.end - batch.first)
+            kind = self._kinds.get(batch.integration_id, "http")
+            by_kind[kind].append([(batch.lane.encode(), encode_batch(batch))])
+        names = self._topology.names
+        sealed = [self._app.outbox.send(names.batches(kind), chunk.partition, records) for kind, records in by_kind.items()]
+        stored = self._topology.windows.write(chunk.partition, writes.groups, after=sealed)
+
+        def on_stored(_done: Any) -> None:
+            stage.stored(writes)
+            if stage.resident_bytes > self._share_bytes():
+                stage.evict(self._share_bytes() // 2)
+
+        stored.add_done_callback(on_stored)
+        chunk.follow(stored)
+
+    def _share_bytes(self) -> int:
+        return self._resident_bytes // max(1, len(self.stages))
+
+
+def attach(app: ChunkApp, topology: Topology, settings: Settings, clock: Clock, metrics: Metrics) -> Windows:
+    """Declare the agent of the routed topic."""
+    windows = Windows(app, topology, settings, clock, metrics)
+
+    @app.agent(topology.routed, name="window")
+    async def window(chunks: Any) -> None:
+        async for chunk in chunks:
+            windows.process(chunk)
+
+    return windows
