@@ -11,8 +11,8 @@ export PIP_NO_INPUT := 1
 .DEFAULT_GOAL := demo
 .PHONY: demo test install lint types check bench conservation docs clean
 
-demo: install  ## local Kafka and Redis, a receiver, a worker and a stream of events; e.g. ARGS="--events 100000 --exit"
-	$(BIN)/distributary demo $(ARGS)
+demo: install  ## a local Kafka, a receiver, a worker and a stream of events until all add up; ARGS="--rate 500" streams until Ctrl-C
+	$(BIN)/distributary demo $(if $(ARGS),$(ARGS),--events 30000 --exit)
 
 test: install  ## all tests; e.g. ARGS="tests/unit -k breaker"
 	$(BIN)/python -m pytest $(ARGS)
@@ -38,6 +38,7 @@ $(STAMP): pyproject.toml
 	fi; \
 	echo "installing the project and its tools into .venv (the first time takes a minute or two)"; \
 	$(BIN)/python -m pip install --quiet --editable '.[local,dev]'; \
+	$(BIN)/python -m pipeline.local.prepare || true; \
 	touch $(STAMP)
 
 lint: install  ## style, layers, and whether generated pages are up to date

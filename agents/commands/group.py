@@ -7,11 +7,11 @@ from typing import Any
 import click
 from faust.cli.faust import cli as faust_cli
 
-from agents.commands import check, ledger, local, receiver, send, worker
+from agents.commands import check, demo, ledger, local, receiver, send, worker
 from pipeline import logs
 from pipeline.errors import DistributaryError
 
-OWN = (worker.command, check.command, send.command, receiver.command, ledger.command, local.command)
+OWN = (worker.command, demo.command, check.command, send.command, receiver.command, ledger.command, local.command)
 FAUSTS = ("agents", "tables", "reset")
 
 

@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import IO
 
 import click
-from aiokafka import AIOKafkaProducer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agents.commands.ledger import running_kafka
-from agents.kafka_topics import ensure_topic
+from agents.commands.publish import Publisher
 from pipeline.config.load import load
 from pipeline.errors import PoisonError
 from pipeline.ingest.decode import EventDecoder
-from pipeline.model.placement import partition_of
 
 MAX_NAMED_LINES = 20
-IN_FLIGHT_BATCHES = 8
 
 
 @click.command("send", short_help="Publish a file of events.")
@@ -93,38 +90,8 @@ def _checked(lines: Iterable[bytes], bad: _BadLines, *, unchecked: bool) -> Iter
 
 
 async def publish(brokers: str, topic: str, partitions: int, events: Iterable[tuple[bytes | None, bytes]]) -> int:
-    """Publish keyed events in whole record batches; those of one key keep their order. Gives how many were sent."""
-    partitions = await ensure_topic(brokers, topic, partitions)
-    producer = AIOKafkaProducer(bootstrap_servers=brokers, enable_idempotence=True, max_batch_size=1 << 20, max_request_size=16 << 20)
-    await producer.start()
-    sent = 0
-    try:
-        builders = [producer.create_batch() for _ in range(partitions)]
-        waiting: set[asyncio.Future[object]] = set()
-
-        async def flush(partition: int) -> None:
-            nonlocal waiting
-            builder, builders[partition] = builders[partition], producer.create_batch()
-            if builder.record_count():
-                waiting.add(asyncio.ensure_future(await producer.send_batch(builder, topic, partition=partition)))
-            if len(waiting) >= IN_FLIGHT_BATCHES:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for each in done:
-                    each.result()
-
+    """Publish keyed events; those of one key keep their order. Gives how many were sent."""
+    async with Publisher(brokers, topic, partitions) as publisher:
         for key, value in events:
-            partition = partition_of(key.decode(errors="replace"), partitions) if key else sent % partitions
-            while builders[partition].append(timestamp=None, key=key, value=value) is None:
-                await flush(partition)
-            sent += 1
-            if not sent % 5000:
-                await asyncio.sleep(0)
-        for partition in range(partitions):
-            await flush(partition)
-        if waiting:
-            for each in await asyncio.gather(*waiting, return_exceptions=True):
-                if isinstance(each, BaseException):
-                    raise each
-    finally:
-        await producer.stop()
-    return sent
+            await publisher.add(key, value)
+    return publisher.sent
