@@ -123,7 +123,9 @@ def make_app(settings: Settings, brokers: str) -> WorkerApp:
             endpoints,
             clock,
             reader.read,
-            limits=DeliveryLimits(slots=settings.worker.delivery_slots, resident_bytes=settings.worker.delivery_memory_bytes),
+            limits=DeliveryLimits(
+                slots=settings.worker.delivery_slots, resident_bytes=settings.worker.delivery_memory_bytes
+            ),
             observer=observe.DeliveryMetrics(metrics, spec.kind),
         )
         app.sinks.extend(sinks.values())

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from agents.engine import Chunk, ChunkApp, Hold
-from agents.topology import Topology
+from agents.topology import DELIVERY_TICK_S, Topology
 from pipeline.delivery.core import DeliveryCore
 from pipeline.model.batch import decode_batch
 
@@ -21,11 +21,12 @@ class Delivery:
     def __init__(self, app: ChunkApp, topology: Topology, kind: str, core: DeliveryCore) -> None:
         self._app = app
         self._topology = topology
-        self._kind = kind
+        self.kind = kind
         self._table = topology.pending[kind]
         self.core = core
         self._restored: set[int] = set()
         self._holds: dict[int, list[Hold]] = {}
+        self._storing: set[asyncio.Future[None]] = set()
         app.before_release(self._settle)
         app.on_partitions_revoked.connect(self._forget)
 
@@ -56,17 +57,30 @@ class Delivery:
         stored = self._table.write(partition, writes.groups, after=sent)
 
         def on_stored(_done: Any) -> None:
+            self._storing.discard(stored)
             for hold in holds:
                 hold.release()
 
+        self._storing.add(stored)
         stored.add_done_callback(on_stored)
         return stored
 
+    async def room(self) -> None:
+        """Wait while the core has its hands full, and record meanwhile: ticks wait behind this chunk."""
+        while True:
+            try:
+                async with asyncio.timeout(DELIVERY_TICK_S):
+                    return await self.core.room()
+            except TimeoutError:
+                for partition in self._restored:
+                    self.record(partition)
+
     async def _settle(self) -> None:
         await self.core.settle(SETTLE_S)
-        stored = [future for partition in list(self._restored) if (future := self.record(partition)) is not None]
-        if stored:
-            await asyncio.wait(stored)
+        for partition in self._restored:
+            self.record(partition)
+        if self._storing:
+            await asyncio.wait(self._storing)
 
     async def _forget(self, *_args: Any, **_options: Any) -> None:
         for partition in self._restored:
@@ -89,6 +103,6 @@ def attach(app: ChunkApp, topology: Topology, kind: str, core: DeliveryCore) -> 
                     chunk.follow(stored)
             else:
                 delivery.admit(chunk)
-                await core.room()
+                await delivery.room()
 
     return delivery

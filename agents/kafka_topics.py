@@ -15,7 +15,9 @@ async def ensure_topic(brokers: str, topic: str, partitions: int) -> int:
             if described.get("partitions"):
                 return len(described["partitions"])
         try:
-            await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs={"max.message.bytes": str(MAX_RECORD_BYTES)})])
+            await admin.create_topics(
+                [NewTopic(topic, partitions, 1, topic_configs={"max.message.bytes": str(MAX_RECORD_BYTES)})]
+            )
         except TopicAlreadyExistsError:  # somebody was quicker
             return await ensure_topic(brokers, topic, partitions)
         return partitions

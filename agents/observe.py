@@ -21,7 +21,7 @@ class DeliveryMetrics:
         self._metrics = metrics
         self._kind = kind
 
-    def started(self, lane: str, attempt: int, waited_s: float) -> None:
+    def started(self, lane: str, attempt: int, waited_s: float) -> None:  # noqa: ARG002 the protocol's signature
         """A try begins, ``waited_s`` after the batch was sealed."""
         if attempt == 1:
             self._metrics.first_byte(self._kind, waited_s)
@@ -51,7 +51,9 @@ class DeliveryMetrics:
 class Gauges:
     """Reads the stages when somebody scrapes."""
 
-    def __init__(self, app: ChunkApp, topology: Topology, windows: Windows, deliveries: list[Delivery], clock: Clock) -> None:
+    def __init__(
+        self, app: ChunkApp, topology: Topology, windows: Windows, deliveries: list[Delivery], clock: Clock
+    ) -> None:
         self._app = app
         self._topology = topology
         self._windows = windows
@@ -61,8 +63,13 @@ class Gauges:
     def watch(self, metrics: Metrics) -> None:
         """Register every gauge."""
         metrics.watch(catalogue.LAG, self._lag)
-        metrics.watch(catalogue.UNCOMMITTED_CHUNKS, lambda: [(_labels(tp), float(n)) for tp, n, _ in self._app.consumer.uncommitted()])
-        metrics.watch(catalogue.COMMIT_AGE, lambda: [(_labels(tp), age_s) for tp, _, age_s in self._app.consumer.uncommitted()])
+        metrics.watch(
+            catalogue.UNCOMMITTED_CHUNKS,
+            lambda: [(_labels(tp), float(n)) for tp, n, _ in self._app.consumer.uncommitted()],
+        )
+        metrics.watch(
+            catalogue.COMMIT_AGE, lambda: [(_labels(tp), age_s) for tp, _, age_s in self._app.consumer.uncommitted()]
+        )
         metrics.watch(catalogue.OPEN_WINDOWS, lambda: [((), float(s.snapshot().open_windows)) for s in self._stages()])
         metrics.watch(catalogue.OPEN_EVENTS, lambda: [((), float(s.snapshot().open_events)) for s in self._stages()])
         metrics.watch(catalogue.OLDEST_WINDOW_AGE, self._oldest_window_age)
@@ -77,8 +84,7 @@ class Gauges:
         return list(self._windows.stages.values())
 
     def _lag(self) -> Iterator[tuple[tuple[str, str], float]]:
-        consumer = self._app.consumer
-        for tp in consumer.assignment():
+        for tp in self._app.assignment():
             topic = self._app.chunk_topics.get(tp.topic)
             if topic is None or topic.internal:
                 continue
@@ -103,7 +109,10 @@ class Gauges:
 
     def _oldest_waiting_age(self) -> Iterator[tuple[tuple[str], float]]:
         for delivery in self._deliveries:
-            sealed_at = min((lane.oldest_sealed_at for lane in delivery.core.lanes() if lane.oldest_sealed_at is not None), default=None)
+            sealed_at = min(
+                (lane.oldest_sealed_at for lane in delivery.core.lanes() if lane.oldest_sealed_at is not None),
+                default=None,
+            )
             if sealed_at is not None:
                 yield (delivery.kind,), max(0.0, self._clock.wall_s() - sealed_at)
 

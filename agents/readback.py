@@ -46,7 +46,10 @@ class BatchReader:
         consumer = self._consumer
         if consumer is None:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._brokers, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=50
+                bootstrap_servers=self._brokers,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_max_wait_ms=50,
             )
             await consumer.start()
             self._consumer = consumer

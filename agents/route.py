@@ -27,4 +27,6 @@ def attach(app: ChunkApp, topology: Topology, router: Router, metrics: Metrics, 
                 dead = [[(letter.key, letter.value, letter.headers())] for letter in routed.dead]
                 chunk.follow(app.outbox.send(names.dead_letters, chunk.partition % partitions, dead))
                 metrics.dead_letters(Counter(letter.reason for letter in routed.dead))
-            metrics.routed(events=routed.events, matched=routed.matched, unmatched=routed.unmatched, frames=len(routed.frames))
+            metrics.routed(
+                events=routed.events, matched=routed.matched, unmatched=routed.unmatched, frames=len(routed.frames)
+            )

@@ -73,18 +73,18 @@ class Topology(NamedTuple):
         names, partitions = Names(settings.app), settings.partitions
         wide = {"max.message.bytes": str(MAX_RECORD_BYTES)}
 
-        def own(name: str, tick_s: float) -> ChunkTopic:
-            return app.chunk_topic(name, partitions=partitions, retention=RETENTION_S, config=wide, tick_s=tick_s)
-
-        source = app.chunk_topic(settings.topic, partitions=partitions, config=wide)
-        routed = own(names.routed, settings.worker.tick_s)
+        chunk = {"max_chunk_bytes": settings.worker.max_chunk_bytes, "partitions": partitions, "config": wide}
+        own = {**chunk, "retention": RETENTION_S}
         kinds = [sink.kind for sink in SINKS]
+        batches = {kind: app.chunk_topic(names.batches(kind), tick_s=DELIVERY_TICK_S, **own) for kind in kinds}
+        routed = app.chunk_topic(names.routed, tick_s=settings.worker.tick_s, yields_to=[*batches.values()], **own)
+        source = app.chunk_topic(settings.topic, yields_to=[routed, *batches.values()], **chunk)
         return cls(
             names=names,
             source=source,
             routed=routed,
             windows=app.chunk_table("windows", partitions=partitions, extra_topic_configs=wide),
-            batches={kind: own(names.batches(kind), DELIVERY_TICK_S) for kind in kinds},
+            batches=batches,
             pending={kind: app.chunk_table(names.pending(kind), partitions=partitions) for kind in kinds},
             outputs=tuple(
                 app.topic(name, partitions=partitions, retention=RETENTION_S, config=wide)

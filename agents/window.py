@@ -68,7 +68,9 @@ class Windows:
             kind = self._kinds.get(batch.integration_id, "http")
             by_kind[kind].append([(batch.lane.encode(), encode_batch(batch))])
         names = self._topology.names
-        sealed = [self._app.outbox.send(names.batches(kind), chunk.partition, records) for kind, records in by_kind.items()]
+        sealed = [
+            self._app.outbox.send(names.batches(kind), chunk.partition, records) for kind, records in by_kind.items()
+        ]
         stored = self._topology.windows.write(chunk.partition, writes.groups, after=sealed)
 
         def on_stored(_done: Any) -> None:

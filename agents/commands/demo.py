@@ -32,11 +32,20 @@ TOPIC = "channels-tracking-log"
 
 @click.command("demo", short_help="See everything at work on this machine.")
 @click.option("--events", "count", type=click.IntRange(1), help="Stop sending after this many events.")
-@click.option("--exit", "ends", is_flag=True, help="End when all of --events are done; status 0 only with a balanced ledger.")
+@click.option(
+    "--exit", "ends", is_flag=True, help="End when all of --events are done; status 0 only with a balanced ledger."
+)
 @click.option("--rate", default=2000, show_default=True, type=click.IntRange(1), help="Events a second, on average.")
-@click.option("--poison", "poison_share", default=0.002, show_default=True, type=click.FloatRange(0, 1), help="Share of unusable events.")
+@click.option(
+    "--poison",
+    "poison_share",
+    default=0.002,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of unusable events.",
+)
 @click.option("--seed", default=1, show_default=True, help="Other seeds, other events.")
-def command(count: int | None, ends: bool, rate: int, poison_share: float, seed: int) -> None:  # noqa: FBT001 click passes by name
+def command(count: int | None, ends: bool, rate: int, poison_share: float, seed: int) -> None:
     """Show everything at work: Kafka, a worker, an endpoint and a stream of events.
 
     Starts its own Kafka unless KAFKA_BROKERS is set, a sample endpoint, and a worker with a few integrations, and feeds
@@ -124,7 +133,10 @@ class _Play:
                     scene.check()
                     before, before_s = figures, since_s
                     with contextlib.suppress(aiohttp.ClientError, TimeoutError):  # starting: shown as it comes
-                        figures, since_s = await demo_screen.read(session, scene.worker_url, scene.receiver_url, self._sent), time.monotonic()
+                        figures, since_s = (
+                            await demo_screen.read(session, scene.worker_url, scene.receiver_url, self._sent),
+                            time.monotonic(),
+                        )
                         rate_per_s = (figures.received - before.received) / max(0.1, since_s - before_s)
                     live.update(demo_screen.draw(figures, rate_per_s, pages))
                     if self._is_all_sent.is_set() and ends:
@@ -142,7 +154,11 @@ class _Play:
         if not ledger.is_balanced:
             self._console.print(f"NOT balanced: {total.missing:,} events are missing", style="bold red")
         elif ends and not was_quiet:
-            self._console.print(f"not everything was done within {QUIET_DEADLINE_S:.0f} s after the last event", style="bold red")
+            self._console.print(
+                f"not everything was done within {QUIET_DEADLINE_S:.0f} s after the last event", style="bold red"
+            )
         else:
-            self._console.print("balanced: matched = open + waiting + delivered + parked + discarded", style="bold green")
+            self._console.print(
+                "balanced: matched = open + waiting + delivered + parked + discarded", style="bold green"
+            )
         return ledger.is_balanced and (was_quiet or not ends)

@@ -26,11 +26,29 @@ def integrations(receiver_url: str) -> list[dict[str, object]]:
     common = {"kind": "http", "url": receiver_url, "batch": batch}
     return [
         {"id": "everything", **common, **anything},
-        {"id": "mobile-push", **common, "events": ["Push Sent", "Push Delivered", "Push Opened"], "platforms": ["iOS", "Android"]},
-        {"id": "email", **common, "events": ["Email Sent", "Email Opened", "Email Bounced"], "platforms": ["Email"], "body": "envelope", "compression": "gzip"},
+        {
+            "id": "mobile-push",
+            **common,
+            "events": ["Push Sent", "Push Delivered", "Push Opened"],
+            "platforms": ["iOS", "Android"],
+        },
+        {
+            "id": "email",
+            **common,
+            "events": ["Email Sent", "Email Opened", "Email Bounced"],
+            "platforms": ["Email"],
+            "body": "envelope",
+            "compression": "gzip",
+        },
         {"id": "one-app-raw", **common, **anything, "applications": [APPLICATIONS[0]], "fields": "all"},
         {"id": "live", **common, **anything, "live_activities": True, "applications": [APPLICATIONS[1]]},
-        {"id": "flaky", **common, "url": f"{receiver_url}fail/503/0.2", "events": ["SMS Sent", "SMS Delivered"], "platforms": ["SMS"]},
+        {
+            "id": "flaky",
+            **common,
+            "url": f"{receiver_url}fail/503/0.2",
+            "events": ["SMS Sent", "SMS Delivered"],
+            "platforms": ["SMS"],
+        },
     ]
 
 
@@ -64,13 +82,24 @@ class Scene:
         self._launch("receiver", [*program, "receiver", "--port", str(receiver_port)])
         self._launch(
             "worker",
-            [*program, "--config", str(config), "--datadir", str(self.folder / "data"), "worker", "--web-port", str(worker_port)],
+            [
+                *program,
+                "--config",
+                str(config),
+                "--datadir",
+                str(self.folder / "data"),
+                "worker",
+                "--web-port",
+                str(worker_port),
+            ],
         )
         self._await_port("receiver", receiver_port)
         self._await_port("worker", worker_port)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for launched in reversed(self._running):
             if launched.supervisor is not None:
                 launched.supervisor.stop(STOP_S + 5)
@@ -94,7 +123,9 @@ class Scene:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     return
             time.sleep(0.1)
-        raise LocalServerError(f"the {name} of the demo does not listen on port {port} after {START_S:.0f} s:\n{last_log_lines(self.folder, name)}")
+        raise LocalServerError(
+            f"the {name} of the demo does not listen on port {port} after {START_S:.0f} s:\n{last_log_lines(self.folder, name)}"
+        )
 
 
 def _free_ports(count: int) -> list[int]:

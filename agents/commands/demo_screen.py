@@ -61,10 +61,14 @@ def draw(now: Figures, rate_per_s: float, pages: str) -> Group:
     flow.add_column(justify="right", style="bold", min_width=12)
     flow.add_column()
     flow.add_row(f"{now.sent:,}", "events sent to channels-tracking-log")
-    flow.add_row(f"{now.read:,}", f"read, of which {now.unmatched:,} matched no integration and {now.dead:,} were unusable")
+    flow.add_row(
+        f"{now.read:,}", f"read, of which {now.unmatched:,} matched no integration and {now.dead:,} were unusable"
+    )
     flow.add_row(f"{now.ledger['matched']:,}", "matched (an event times the integrations it goes to)")
     flow.add_row(f"{now.ledger['open']:,}", "in open windows")
     flow.add_row(f"{now.ledger['waiting']:,}", f"in sealed batches that wait, {now.retries:,} retries so far")
-    flow.add_row(f"{now.ledger['delivered']:,}", f"delivered in {now.batches:,} requests, now {rate_per_s:,.0f} events/s")
+    flow.add_row(
+        f"{now.ledger['delivered']:,}", f"delivered in {now.batches:,} requests, now {rate_per_s:,.0f} events/s"
+    )
     flow.add_row(f"{now.ledger['parked']:,}", "parked: given up after the last retry, replayable")
     return Group(flow, Text(pages, style="dim"))

@@ -43,7 +43,14 @@ cli = Distributary(
     help="Events from Kafka, through durable per-integration windows, to the endpoints of many customers.\n\n"
     "Begin with `distributary demo`. `distributary COMMAND --help` tells a command's options.",
     params=[
-        click.Option(["--config"], expose_value=False, is_eager=True, callback=_choose_config, metavar="FILE", help="Read this instead of faust.yml."),
+        click.Option(
+            ["--config"],
+            expose_value=False,
+            is_eager=True,
+            callback=_choose_config,
+            metavar="FILE",
+            help="Read this instead of faust.yml.",
+        ),
         *(option for option in faust_cli.params if option.name != "app"),
         click.Option(["-A", "--app", "app"], default="agents.app", hidden=True),
     ],

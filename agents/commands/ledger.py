@@ -1,4 +1,4 @@
-"""``distributary ledger``: does everything add up?"""
+"""``distributary ledger``: whether everything adds up."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ COLUMNS = ("matched", "open", "waiting", "delivered", "parked", "discarded", "mi
 
 @click.command("ledger", short_help="Show what became of every matched event.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def command(as_json: bool) -> None:  # noqa: FBT001 click passes by name
+def command(as_json: bool) -> None:
     """Show, for each integration, what became of every event that it matched.
 
     matched = open + waiting + delivered + parked + discarded. It is read from the tables' changelogs in Kafka, so it needs
@@ -46,7 +46,9 @@ def running_kafka() -> str:
     servers = LocalServers(names=["kafka"])
     status = servers.status()[0]
     if not status.is_ready:
-        raise LocalServerError("the local Kafka does not run: start it with `distributary local up`, or set KAFKA_BROKERS=host:port")
+        raise LocalServerError(
+            "the local Kafka does not run: start it with `distributary local up`, or set KAFKA_BROKERS=host:port"
+        )
     return status.address
 
 
@@ -75,14 +77,20 @@ async def read(brokers: str, names: Names) -> Ledger:
 async def read_rows(brokers: str, changelog: str) -> dict[int, Iterable[tuple[bytes, bytes]]]:
     """Read a changelog to its end: the newest value of each key, by partition."""
     rows: defaultdict[int, dict[bytes, bytes]] = defaultdict(dict)
-    consumer = AIOKafkaConsumer(bootstrap_servers=brokers, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=100)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=brokers, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=100
+    )
     await consumer.start()
     try:
         async with asyncio.timeout(READ_TIMEOUT_S):
-            partitions = [TopicPartition(changelog, number) for number in consumer.partitions_for_topic(changelog) or ()]
+            partitions = [
+                TopicPartition(changelog, number) for number in consumer.partitions_for_topic(changelog) or ()
+            ]
             if not partitions:
                 await consumer._client.force_metadata_update()  # noqa: SLF001 aiokafka has no public way to ask for one topic
-                partitions = [TopicPartition(changelog, number) for number in consumer.partitions_for_topic(changelog) or ()]
+                partitions = [
+                    TopicPartition(changelog, number) for number in consumer.partitions_for_topic(changelog) or ()
+                ]
             if not partitions:
                 return {}
             consumer.assign(partitions)

@@ -41,7 +41,9 @@ def status() -> None:
     statuses = _servers().status()
     for each in statuses:
         state = "ready" if each.is_ready else "starting or stuck" if each.pid else "stopped"
-        click.echo(f"{each.title:<14} {state:<18} {each.address or '-':<28} {f'pid {each.pid}' if each.pid else ''}".rstrip())
+        click.echo(
+            f"{each.title:<14} {state:<18} {each.address or '-':<28} {f'pid {each.pid}' if each.pid else ''}".rstrip()
+        )
     if not all(each.is_ready for each in statuses):
         raise SystemExit(1)
 

@@ -33,7 +33,9 @@ class Publisher:
         self._builders = [self._producer.create_batch() for _ in range(self._partitions)]
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if kind is None:
                 await self.flush()
@@ -42,7 +44,9 @@ class Publisher:
 
     async def add(self, key: bytes | None, value: bytes) -> None:
         """Publish one event; those without a key go round the partitions. Waits where the broker is behind."""
-        partition = partition_of(key.decode(errors="replace"), self._partitions) if key else self.sent % self._partitions
+        partition = (
+            partition_of(key.decode(errors="replace"), self._partitions) if key else self.sent % self._partitions
+        )
         while self._builders[partition].append(timestamp=None, key=key, value=value) is None:
             await self._send(partition)
         self.sent += 1
@@ -58,7 +62,9 @@ class Publisher:
     async def _send(self, partition: int) -> None:
         builder, self._builders[partition] = self._builders[partition], self._producer.create_batch()
         if builder.record_count():
-            self._waiting.add(asyncio.ensure_future(await self._producer.send_batch(builder, self._topic, partition=partition)))
+            self._waiting.add(
+                asyncio.ensure_future(await self._producer.send_batch(builder, self._topic, partition=partition))
+            )
         if len(self._waiting) >= IN_FLIGHT_BATCHES:
             done, self._waiting = await asyncio.wait(self._waiting, return_when=asyncio.FIRST_COMPLETED)
             for each in done:

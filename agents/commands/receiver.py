@@ -20,20 +20,44 @@ _PATHS_HELP = "\n".join(f"  {path}  {what}" for path, what in PATHS.items())
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8090, show_default=True, help="Port to listen on; 0 takes a free one.")
-@click.option("--verify/--count-only", default=True, help="Read and check bodies, or only count by the headers, which is faster.")
-@click.option("--record", type=click.Path(dir_okay=False, path_type=Path), help="Append a line for each delivery to this file before it is answered.")
+@click.option(
+    "--verify/--count-only", default=True, help="Read and check bodies, or only count by the headers, which is faster."
+)
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append a line for each delivery to this file before it is answered.",
+)
 @click.option("--fail", "fail_share", default=0.0, type=click.FloatRange(0, 1), help="Share of requests that fail.")
 @click.option("--fail-status", default=503, show_default=True, type=click.IntRange(200, 599), help="Status of those.")
 @click.option("--stall", "stall_s", default=0.0, type=click.FloatRange(0), help="Seconds to wait before each answer.")
-@click.option("--throttle", "throttle_per_s", default=0.0, type=click.FloatRange(0), help="Requests a second that pass; others get 429.")
+@click.option(
+    "--throttle",
+    "throttle_per_s",
+    default=0.0,
+    type=click.FloatRange(0),
+    help="Requests a second that pass; others get 429.",
+)
 @click.option("--seed", type=int, help="Fail the same requests each time.")
 def command(
-    host: str, port: int, verify: bool, record: Path | None, fail_share: float, fail_status: int, stall_s: float, throttle_per_s: float, seed: int | None  # noqa: FBT001 click passes by name
+    host: str,
+    port: int,
+    verify: bool,
+    record: Path | None,
+    fail_share: float,
+    fail_status: int,
+    stall_s: float,
+    throttle_per_s: float,
+    seed: int | None,
 ) -> None:
     """Run the receiver (its help is above)."""
     manners = Manners(throttle_per_s=throttle_per_s, stall_s=stall_s, fail_share=fail_share, fail_status=fail_status)
     receiver = Receiver(host, port, verify=verify, record=record, manners=manners, seed=seed)
     try:
-        run_receiver(receiver, on_ready=lambda ready: click.echo(f"receiving at {ready.url}, counting at {ready.url}stats"))
+        run_receiver(
+            receiver, on_ready=lambda ready: click.echo(f"receiving at {ready.url}, counting at {ready.url}stats")
+        )
     except OSError as error:
-        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port") from error
+        raise click.ClickException(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port"
+        ) from error

@@ -22,7 +22,7 @@ MAX_NAMED_LINES = 20
 @click.argument("file", type=click.Path(allow_dash=True, dir_okay=False, path_type=Path))
 @click.option("--unchecked", is_flag=True, help="Publish bad lines too; workers put them into the dead-letter topic.")
 @click.option("--topic", help="Publish to this topic instead of the configured one.")
-def command(file: Path, unchecked: bool, topic: str | None) -> None:  # noqa: FBT001 click passes by name
+def command(file: Path, unchecked: bool, topic: str | None) -> None:
     """Publish FILE, one JSON event a line (- for standard input), into the source topic.
 
     Each line that is not a usable event is named with the reason and left out; the exit status is then 1. Events of one
@@ -31,16 +31,26 @@ def command(file: Path, unchecked: bool, topic: str | None) -> None:  # noqa: FB
     settings = load()
     brokers = ",".join(settings.brokers) if settings.brokers else running_kafka()
     bad = _BadLines(file.name if str(file) != "-" else "-")
-    with _opened(file) as lines, Progress(
-        TextColumn("sending"), BarColumn(), DownloadColumn(), TimeRemainingColumn(), TextColumn("{task.fields[events]:,} events"), disable=not sys.stderr.isatty()
-    ) as progress:
+    with (
+        _opened(file) as lines,
+        Progress(
+            TextColumn("sending"),
+            BarColumn(),
+            DownloadColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[events]:,} events"),
+            disable=not sys.stderr.isatty(),
+        ) as progress,
+    ):
         size = file.stat().st_size if str(file) != "-" else None
         task = progress.add_task("send", total=size, events=0)
 
         def events() -> Iterator[tuple[bytes | None, bytes]]:
             for sent, (line_bytes, event) in enumerate(_checked(lines, bad, unchecked=unchecked), 1):
                 yield event
-                progress.update(task, advance=line_bytes, events=sent) if not sent % 500 else progress.advance(task, line_bytes)
+                progress.update(task, advance=line_bytes, events=sent) if not sent % 500 else progress.advance(
+                    task, line_bytes
+                )
 
         sent = asyncio.run(publish(brokers, topic or settings.topic, settings.partitions, events()))
         progress.update(task, events=sent, completed=size)
@@ -73,7 +83,9 @@ class _BadLines:
             click.echo(f"{self._name}: more bad lines follow and are only counted", err=True)
 
 
-def _checked(lines: Iterable[bytes], bad: _BadLines, *, unchecked: bool) -> Iterator[tuple[int, tuple[bytes | None, bytes]]]:
+def _checked(
+    lines: Iterable[bytes], bad: _BadLines, *, unchecked: bool
+) -> Iterator[tuple[int, tuple[bytes | None, bytes]]]:
     decode = EventDecoder("send", 0).decode
     for number, line in enumerate(lines, 1):
         value = line.strip()

@@ -15,7 +15,9 @@ _fausts = faust_cli.commands["worker"]
 def _start(**options: Any) -> Any:
     settings = load()
     brokers = ",".join(settings.brokers) if settings.brokers else None
-    with addresses_or_start(kafka=brokers, names=["kafka"], on_progress=lambda line: click.echo(line, err=True)) as addresses:
+    with addresses_or_start(
+        kafka=brokers, names=["kafka"], on_progress=lambda line: click.echo(line, err=True)
+    ) as addresses:
         os.environ["KAFKA_BROKERS"] = addresses.kafka
         return click.get_current_context().invoke(_fausts, **options)
 

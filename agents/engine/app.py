@@ -6,6 +6,8 @@ from typing import Any
 
 import faust
 import structlog
+from faust.exceptions import ConsumerNotStarted
+from faust.types.tuples import TP
 from yarl import URL
 
 from agents.engine.chunk import Chunk
@@ -76,9 +78,12 @@ class ChunkApp(faust.App):
         self._before_release.append(callback)
         return callback
 
-    def owned_partitions(self, topic: str) -> set[int]:
-        """The partitions of ``topic`` that this worker owns now."""
-        return {tp.partition for tp in self.consumer.assignment() if tp.topic == topic}
+    def assignment(self) -> set[TP]:
+        """The partitions that this worker owns now; none before it has joined its group."""
+        try:
+            return self.consumer.assignment()
+        except ConsumerNotStarted:
+            return set()
 
     async def _consumer_wait_empty(self, consumer: Any, logger: Any) -> None:
         if self.crashed:

@@ -5,12 +5,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from aiokafka.errors import ConsumerStoppedError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP
 from mode.utils.futures import notify
 
 from agents.engine.chunk import Chunk
+from agents.engine.fetch import Fetched, fetched_records
 from agents.engine.topic import ChunkTopic
 
 NO_ROOM_POLL_S = 0.01
@@ -26,6 +28,16 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when the consumer starts
         return consumer
+
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
+    ) -> Fetched:
+        if not self.consumer.flow_active:
+            return {}
+        if consumer._closed or consumer._fetcher._closed:
+            raise ConsumerStoppedError
+        with consumer._fetcher._subscriptions.fetch_context():
+            return await fetched_records(consumer._fetcher, active_partitions, timeout or 0.0)
 
 
 class _Backlog:
@@ -43,9 +55,8 @@ class _Backlog:
         end = min(len(self.records), start + max_records)
         stop = start
         for record in self.records[start:end]:
-            record_bytes = (record.serialized_value_size if record.value is not None else 0) + (
-                record.serialized_key_size if record.key is not None else 0
-            )
+            key, value = record.key, record.value
+            record_bytes = (len(key) if key else 0) + (len(value) if value else 0)
             if size_bytes and size_bytes + record_bytes > max_bytes:
                 break
             size_bytes += record_bytes
@@ -111,6 +122,7 @@ class ChunkConsumer(driver.Consumer):
             records = [record for record in records if record.offset >= read_offset]
         if records:
             self._backlogs[tp] = _Backlog(records)
+            self.app.chunk_topics[tp.topic].backlogs += 1
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
 
     async def _hand_out_backlogs(self, generation_id: int) -> None:
@@ -126,6 +138,7 @@ class ChunkConsumer(driver.Consumer):
             records, size_bytes = backlog.cut(topic.max_chunk_records, topic.max_chunk_bytes)
             if backlog.is_empty():
                 del self._backlogs[tp]
+                topic.backlogs -= 1
             else:
                 waiting.append(tp)
             chunk = Chunk(
@@ -207,7 +220,7 @@ class ChunkConsumer(driver.Consumer):
             return self._committable.get(tp)
         return super()._new_offset(tp)
 
-    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 Faust's signature
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
         did_commit = await super()._commit_offsets(offsets, start_new_transaction)
         if did_commit:
             for tp, offset in offsets.items():
@@ -233,7 +246,8 @@ class ChunkConsumer(driver.Consumer):
             for chunk in self._unfinished.pop(tp, ()):
                 if not chunk.acked:
                     topic.take_back(chunk)
-            self._backlogs.pop(tp, None)
+            if self._backlogs.pop(tp, None) is not None:
+                topic.backlogs -= 1
             self._committable.pop(tp, None)
             self._first_unfinished_since_s.pop(tp, None)
             self._ticking.discard(tp)

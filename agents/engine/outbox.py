@@ -111,25 +111,7 @@ class Outbox(Service):
 
     async def _send_batch(self, producer: Any, target: tuple[str, int], queue: deque[_Item]) -> None:
         self._check_lease()
-        builder = producer.create_batch()
-        parts: list[tuple[_Item, Sequence[Sequence[Record]]]] = []
-        while queue and builder.size() < SOFT_BATCH_BYTES:
-            item = queue[0]
-            start = item.position
-            for group in item.groups[start:] if start else item.groups:
-                for record in group:
-                    headers = record[2] if len(record) > 2 else []  # noqa: PLR2004 key, value, headers
-                    if builder.append(timestamp=None, key=record[0], value=record[1], headers=headers) is None:
-                        raise SendFailedError(
-                            f"a group of {len(group)} records for {target[0]} does not fit one record batch: "
-                            "lower batch.max_bytes of the integrations, or raise worker.max_record_batch"
-                        )
-                item.position += 1
-                if builder.size() >= SOFT_BATCH_BYTES:
-                    break
-            parts.append((item, item.groups[start : item.position]))
-            if item.position == len(item.groups):
-                queue.popleft()
+        builder, parts = _pack(producer, target[0], queue)
         size_bytes, records = builder.size(), builder.record_count()
         sent = await producer.send_batch(builder, target[0], partition=target[1])
 
@@ -172,3 +154,51 @@ class Outbox(Service):
         while not self.should_stop:
             self._awake_at_s = time.monotonic()
             await asyncio.sleep(min(0.25, self.lease_s / 8))
+
+
+_Part = tuple[_Item, Sequence[Sequence[Record]]]
+"""The groups of one call that share a record batch."""
+
+
+def _pack(producer: Any, topic: str, queue: deque[_Item]) -> tuple[Any, list[_Part]]:
+    """Take groups off the queue, in order, into one record batch; raises ``SendFailedError`` where one fits into none."""
+    builder = producer.create_batch()
+    parts: list[_Part] = []
+    while queue and builder.size() < SOFT_BATCH_BYTES:
+        item = queue[0]
+        start = item.position
+        for group in item.groups[start:] if start else item.groups:
+            if not _append(builder, group):
+                if item.position > start:
+                    parts.append((item, item.groups[start : item.position]))
+                if parts:  # it may fit a batch of its own
+                    return _rebuilt(producer, parts), parts
+                raise SendFailedError(
+                    f"a group of {len(group)} records for {topic} does not fit one record batch: "
+                    "lower batch.max_bytes of the integrations"
+                )
+            item.position += 1
+            if builder.size() >= SOFT_BATCH_BYTES:
+                break
+        parts.append((item, item.groups[start : item.position]))
+        if item.position == len(item.groups):
+            queue.popleft()
+    return builder, parts
+
+
+def _append(builder: Any, group: Sequence[Record]) -> bool:
+    """Append a group; ``False`` where the batch is full, and then it holds a part of the group."""
+    for record in group:
+        headers = record[2] if len(record) > 2 else []  # noqa: PLR2004 key, value, headers
+        if builder.append(timestamp=None, key=record[0], value=record[1], headers=headers) is None:
+            return False
+    return True
+
+
+def _rebuilt(producer: Any, parts: Sequence[_Part]) -> Any:
+    """Give a record batch of just ``parts``: nothing can be taken out of one."""
+    builder = producer.create_batch()
+    for _, groups in parts:
+        for group in groups:
+            _append(builder, group)
+    return builder

@@ -39,7 +39,7 @@ class PartitionedStore(base.Store[bytes, bytes]):
         """Read all rows of a partition."""
         raise NotImplementedError
 
-    def apply_changelog_batch(self, batch: Iterable[Any], to_key: Any, to_value: Any) -> None:  # noqa: ARG002 Faust's signature
+    def apply_changelog_batch(self, batch: Iterable[Any], to_key: Any, to_value: Any) -> None:
         """Apply recovered changelog chunks."""
         for event in batch:
             chunk = event.message
@@ -79,7 +79,7 @@ class MemoryStore(PartitionedStore):
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
-    ) -> None:  # noqa: ARG002 Faust's signature
+    ) -> None:
         """Free the partitions that left; another worker writes their changelog now."""
         for tp in revoked:
             if tp.topic == self.table.changelog_topic_name:

@@ -1,6 +1,6 @@
 """A topic whose agent receives chunks."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import faust
@@ -14,7 +14,8 @@ class ChunkTopic(faust.Topic):
 
     ``max_chunk_records`` and ``max_chunk_bytes`` bound one chunk; ``budget_bytes`` bounds what is handed out and not
     finished, over all partitions of the topic; ``tick_s`` is the seconds between two ticks of a partition, 0 for none;
-    ``max_queued_chunks`` bounds what waits to be applied where the topic is a table's changelog.
+    while records of a topic in ``yields_to`` wait for their turn, this one waits: so a stage that feeds another on the same
+    worker does not run away from it, and what is on its way is finished before more is begun. ``max_queued_chunks`` bounds what waits to be applied where the topic is a table's changelog.
     Made by :meth:`ChunkApp.chunk_topic`.
     """
 
@@ -27,6 +28,7 @@ class ChunkTopic(faust.Topic):
         budget_bytes: int = 16 << 20,
         tick_s: float = 0.0,
         max_queued_chunks: int = 4,
+        yields_to: Sequence["ChunkTopic"] = (),
         **options: Any,
     ) -> None:
         super().__init__(app, **options)
@@ -35,13 +37,20 @@ class ChunkTopic(faust.Topic):
         self.budget_bytes = budget_bytes
         self.tick_s = tick_s
         self.max_queued_chunks = max_queued_chunks
+        self.yields_to = tuple(yields_to)
+        self.backlogs = 0
         self.unfinished_bytes = 0
         self.unfinished_chunks = 0
         self.has_agent = False
 
     def has_room(self) -> bool:
         """Whether another chunk may be handed out now."""
-        return self.unfinished_bytes < self.budget_bytes
+        return self.unfinished_bytes < self.budget_bytes and not any(topic.is_behind for topic in self.yields_to)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether records of this topic wait in memory for their turn."""
+        return self.backlogs > 0
 
     def hand_out(self, chunk: Chunk) -> None:
         """Count a chunk that was put before the agent."""
@@ -61,6 +70,7 @@ class ChunkTopic(faust.Topic):
             "budget_bytes": self.budget_bytes,
             "tick_s": self.tick_s,
             "max_queued_chunks": self.max_queued_chunks,
+            "yields_to": self.yields_to,
         }
 
     def _compile_decode(self) -> None:

@@ -42,7 +42,7 @@ class Quiet(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is written."""
-        if self._is_detailed or record.name.partition(".")[0] not in LIBRARIES:
+        if self._is_detailed or not _is_of_a_library(record):
             return True
         if record.levelno < logging.WARNING:
             return isinstance(record.msg, str) and _KEPT.match(record.msg) is not None
@@ -60,3 +60,10 @@ class Quiet(logging.Filter):
         if left_out:
             record.left_out = left_out
         return True
+
+
+def _is_of_a_library(record: logging.LogRecord) -> bool:
+    """Whether a library wrote the line, be it in the name of a class of ours: mode's services begin with ``[^``."""
+    if record.name.partition(".")[0] in LIBRARIES:
+        return True
+    return isinstance(record.msg, str) and record.msg.startswith(("[^", "opening partition", "closing db"))

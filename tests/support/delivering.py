@@ -97,6 +97,9 @@ class Watcher:
         self.finished_events: dict[Fate, int] = defaultdict(int)
         self.attempts = 0
 
+    def started(self, *_: object) -> None:
+        pass
+
     def attempted(self, *_: object) -> None:
         self.attempts += 1
 

@@ -1,0 +1,182 @@
+"""Events per second from Kafka to HTTP in batches of 100, beside a stock Faust program and the bare limit.
+
+python -m bench.throughput [--events 300000] [--repeat 3]
+
+All read the same loaded topic and send to the same receiver, in turns. A rate is that of the events that the receiver
+took, from the first to the last of them: the start of a program is not in it. With two workers the rate is taken from the
+moment that both are ready. The stock program gets fewer events, since it is slow.
+"""
+
+import argparse
+import contextlib
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from bench.load import BATCH, integration, plain
+from bench.processes import Usage, running
+from bench.receiver_limit import Limit, receiver_limit
+from bench.rig import BenchError, Endpoint, Rig, Source, rig, wait_quiet, wait_until
+from bench.table import megabytes, show, spread
+from pipeline.local import ports
+
+START_S = 60.0
+
+
+class Run(NamedTuple):
+    """One turn of one program."""
+
+    events_per_s: float
+    program_cpu_s: float  # per 100,000 events, as the two below
+    broker_cpu_s: float
+    receiver_cpu_s: float
+    peak_bytes: int
+    start_s: float
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Where programs run against each other."""
+
+    rig: Rig
+    endpoint: Endpoint
+    source: Source
+
+    def stock(self, events: int) -> Run:
+        """The stock Faust program."""
+        app = self.rig.app_name("stock")
+        try:
+            arguments = (self.rig.brokers, self.source.topic, app, self.endpoint.url, str(self.rig.folder / app))
+            log = self.rig.folder / f"{app}.log"
+            self.endpoint.reset()
+            with running("bench.stock_faust", *arguments, str(ports.choose(besides=set())), log=log) as process:
+                return self._watch([process.pid], is_done=lambda stats: stats["events"] >= events, waits=False)
+        finally:
+            self.rig.delete_topics(lambda topic: topic.startswith(f"{app}-"))
+
+    def bare(self) -> Run:
+        """The bare loop."""
+        self.endpoint.reset()
+        whole = self.source.events // 100 * 100
+        arguments = (self.rig.brokers, self.source.topic, str(self.source.events), self.endpoint.url)
+        with running("bench.bare_loop", *arguments, log=self.rig.folder / "bare.log") as process:
+            return self._watch([process.pid], is_done=lambda stats: stats["events"] >= whole, waits=False)
+
+    def ours(self, integrations: Sequence[dict[str, Any]], workers: int = 1) -> Run:
+        """This project."""
+        self.endpoint.reset()
+        with self.rig.app("flow") as app, contextlib.ExitStack() as stack:
+            config = self.rig.configure(app, self.source.topic, list(integrations))
+            crew = [stack.enter_context(self.rig.worker(config, number)) for number in range(workers)]
+
+            def is_done(stats: dict[str, Any]) -> bool:  # noqa: ARG001
+                for worker in crew:
+                    worker.is_ready()
+                return sum(worker.metric("source_events_total") for worker in crew) >= self.source.events
+
+            ready_at: float | None = None
+            if workers > 1:
+                wait_until(lambda: self.endpoint.stats()["events"] > 0, "nothing was delivered", START_S)
+                ready_at = wait_until(lambda: all(worker.is_ready() for worker in crew), "not ready", START_S)
+            return self._watch([worker.process.pid for worker in crew], is_done=is_done, waits=True, since_s=ready_at)
+
+    def _watch(self, pids: list[int], *, is_done: Any, waits: bool, since_s: float | None = None) -> Run:
+        began_s = time.time()
+        with Usage(program=pids, broker=self.rig.broker_pids, receiver=[self.endpoint.process.pid]) as usage:
+            before = self.endpoint.stats()["events"] if since_s is not None else 0
+            start_s = time.time() if since_s is not None else None
+            if waits:
+                stats = wait_quiet(self.endpoint, is_done)
+            else:
+                wait_until(lambda: is_done(self.endpoint.stats()), "not all came", 180)
+                stats = self.endpoint.stats()
+            time.sleep(0.2)
+        if stats["duplicate_batches"] or stats["missing_events"]:
+            raise BenchError(f"{stats['duplicate_batches']} batches came twice, {stats['missing_events']} events are missing")
+        if start_s is None:
+            start_s = stats["first_at"]
+        events, seconds = stats["events"] - before, stats["last_at"] - start_s
+
+        def per_100k(name: str) -> float:
+            return usage.cpu_s(name, start_s, stats["last_at"]) / events * 100_000
+
+        return Run(
+            events / seconds,
+            per_100k("program"),
+            per_100k("broker"),
+            per_100k("receiver"),
+            usage.peak_bytes("program"),
+            stats["first_at"] - began_s,
+        )
+
+
+@contextlib.contextmanager
+def contest(events: int) -> Iterator[Contest]:
+    """Set everything up."""
+    with rig() as found, found.receiver() as endpoint:
+        yield Contest(found, endpoint, plain(found, events))
+
+
+def rows_of(runs: dict[str, list[Run]]) -> Iterator[list[str]]:
+    """The table's rows."""
+
+    def median(name: str, field: str) -> float:
+        return statistics.median(getattr(run, field) for run in runs[name])
+
+    for name, of_name in runs.items():
+        rate = median(name, "events_per_s")
+        yield [
+            name,
+            spread([run.events_per_s for run in of_name]),
+            f"{rate / median('bare loop', 'events_per_s'):.2f}" if "bare loop" in runs else "-",
+            f"{rate / median('stock Faust', 'events_per_s'):.0f}" if "stock Faust" in runs else "-",
+            *(f"{median(name, field):.2f}" for field in ("program_cpu_s", "broker_cpu_s", "receiver_cpu_s")),
+            megabytes(max(run.peak_bytes for run in of_name)),
+            f"{median(name, 'start_s'):.1f}",
+        ]
+
+
+COLUMNS = ("", "events/s", "of bare", "x stock", "CPU s/100k", "broker", "receiver", "peak MB", "first after s")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--stock-events", type=int, default=10_000)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--only", nargs="+", default=[], help="rows whose names hold one of these words")
+    options = parser.parse_args(arguments)
+    runs: dict[str, list[Run]] = defaultdict(list)
+    with contest(options.events) as course:
+        limit: Limit = receiver_limit(course.endpoint)
+        url = course.endpoint.url
+        turns = {
+            "bare loop": course.bare,
+            "1 worker, published": lambda: course.ours([integration("all", url)]),
+            "1 worker, all fields": lambda: course.ours([integration("all", url, fields="all")]),
+            "2 workers, published": lambda: course.ours([integration("all", url)], workers=2),
+            "2 workers, all fields": lambda: course.ours([integration("all", url, fields="all")], workers=2),
+            "stock Faust": lambda: course.stock(options.stock_events),
+        }
+        for number in range(options.repeat):
+            for name, turn in turns.items():
+                if not options.only or any(word in name for word in options.only):
+                    runs[name].append(turn())
+                    print(f"round {number + 1}: {name}: {runs[name][-1].events_per_s:,.0f} events/s", flush=True)
+        size = course.source.size_bytes / course.source.events
+    show(
+        "Throughput, Kafka to HTTP",
+        COLUMNS,
+        rows_of(runs),
+        f"{options.events:,} events of {size:.0f} bytes in 4 partitions, one integration takes all, {BATCH['max_events']} a batch; "
+        f"median of {options.repeat} turns (slowest-fastest); stock Faust: {options.stock_events:,} events",
+        f"the receiver takes {limit.events_per_s:,.0f} events/s from a sender that does nothing else, at {limit.cpu_s:.2f} CPU s/100k",
+        "CPU seconds per 100,000 events of the program (all workers), the broker and the receiver; peak of the largest worker",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,410 @@
+"""The dispatcher: takes batches in, tries them when their turn comes, and hands out what is to be written."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+from pipeline.clock import Clock
+from pipeline.delivery.bodies import Bodies
+from pipeline.delivery.endings import Endings, OwnedPartition
+from pipeline.delivery.endpoint import DeliveryObserver, Endpoint, SilentObserver
+from pipeline.delivery.lane import Lane
+from pipeline.delivery.limits import DeliveryLimits
+from pipeline.delivery.pending import Arrival, PendingBatch, PendingLane, PendingState
+from pipeline.delivery.readback import Readback, ReadBatch
+from pipeline.delivery.rotation import Rotation
+from pipeline.delivery.rows import Fate
+from pipeline.delivery.schedule import INTEGRATION_REMOVED, WAITED_TOO_LONG, decide, is_overdue
+from pipeline.delivery.timer import DueTimer
+from pipeline.delivery.views import LaneView, view_of
+from pipeline.delivery.writes import DeliveryWrites
+from pipeline.model.attempt import Outcome
+from pipeline.model.batch import Batch, integration_of
+
+_ROOM_CHECK_S = 1.0
+
+
+class _Flight(NamedTuple):
+    """A try under way: of what, and since when (UNIX seconds)."""
+
+    lane: Lane
+    pending: PendingBatch
+    started_at: float
+
+
+class DeliveryCore:
+    """Delivers the batches of one kind of sink.
+
+    Synchronous but for the tries themselves: ``admit`` takes a record of the batches topic in, ``take`` gives what is to be
+    written, ``wake`` does what is due (a timer calls it). An error that no endpoint caused, a bug in a sink for instance,
+    ends the core: ``failure`` holds it, and ``admit`` and ``room`` raise it.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        endpoints: Mapping[str, Endpoint],
+        clock: Clock,
+        read_batch: ReadBatch,
+        *,
+        limits: DeliveryLimits | None = None,
+        observer: DeliveryObserver | None = None,
+    ) -> None:
+        self.kind = kind
+        self._endpoints = endpoints
+        self._clock = clock
+        self._limits = limits or DeliveryLimits()
+        self._observer: DeliveryObserver = observer or SilentObserver()
+        self._flights: dict[asyncio.Task[Outcome], _Flight] = {}
+        self._rotation = Rotation(self._limits.quantum_bytes)
+        self._bodies = Bodies(self._limits, self._observer)
+        self._endings = Endings(kind, clock, self._bodies, self._observer)
+        self._timer = DueTimer(clock, self.wake)
+        self._readback = Readback(
+            read_batch,
+            self._limits,
+            self._bodies,
+            may_read_now=self._may_read_now,
+            on_body=self._on_body,
+            on_error=self._fail,
+        )
+        self._is_stopping = False
+        self._is_settling = False
+        self._room: asyncio.Future[None] | None = None
+        self.failure: asyncio.Future[None]
+
+    # life
+
+    async def start(self) -> None:
+        """Begin; on the event loop that all else is called on."""
+        self.failure = asyncio.get_running_loop().create_future()
+
+    async def stop(self, deadline_s: float) -> None:
+        """Start no more tries, give those under way ``deadline_s`` seconds, then cancel them: their batches stay pending.
+
+        What they brought is to be taken afterwards.
+        """
+        self._is_stopping = True
+        self._timer.close()
+        self._readback.cancel()
+        self._open_room()
+        if self._flights:
+            _, late = await asyncio.wait(list(self._flights), timeout=deadline_s)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+    async def settle(self, deadline_s: float) -> None:
+        """Start no more tries before the next ``restore``, and wait up to ``deadline_s`` seconds for those under way.
+
+        For when partitions are about to leave: what is finished and taken now is not sent again by their next owner.
+        """
+        self._is_settling = True
+        if self._flights:
+            await asyncio.wait(list(self._flights), timeout=deadline_s)
+
+    def restore(self, partition: int, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """A partition was assigned; ``rows`` are those of its part of the pending table, in any order.
+
+        Raises ``CodecError`` where they cannot be.
+        """
+        self._is_settling = False
+        state = PendingState.restore(rows)
+        self._endings.partitions[partition] = owned = OwnedPartition(state)
+        now = self._clock.wall_s()
+        for pending_lane in state.lanes.values():
+            if pending_lane.waiting:
+                self._resume(self._lane(partition, owned, pending_lane), now)
+        self._go_on()
+
+    def revoke(self, partition: int) -> None:
+        """The partition belongs to somebody else: forget it and cancel its tries. Take what is to be written before."""
+        owned = self._endings.forget(partition)
+        if owned is None:
+            return
+        for lane in owned.lanes.values():
+            lane.is_revoked = True
+            self._bodies.drop_lane(lane)
+        for task, flight in self._flights.items():
+            if flight.lane.is_revoked:
+                task.cancel()
+        self._readback.cancel(revoked_only=True)
+        self._timer.drop_revoked()
+        self._go_on()
+
+    # in
+
+    def admit(self, partition: int, offset: int, batch: Batch) -> None:
+        """Take in a record of a restored partition, by ascending offset within the partition.
+
+        What was registered before is dropped, wholly or in part. Raises ``SequenceGapError`` where events are missing.
+        """
+        self._raise_failure()
+        owned = self._endings.partitions[partition]
+        came = batch
+        arrival, batch, pending = owned.state.touch(batch.lane).register(batch, offset)
+        if arrival is Arrival.REPEATED or pending is None:
+            self._observer.repeated(came.lane, came.end - came.first)
+            return
+        lane = owned.lanes.get(batch.lane) or self._lane(partition, owned, owned.state.lanes[batch.lane])
+        now_s = self._clock.monotonic_s()
+        if arrival is Arrival.KNOWN:
+            if pending.body is None and self._bodies.may_hold(lane, pending.size_bytes, now_s):
+                self._bodies.hold(
+                    lane, pending, batch if batch.first == pending.first else batch.from_sequence(pending.first)
+                )
+            return
+        if batch.first != came.first:
+            self._observer.repeated(lane.name, batch.first - came.first)
+        if lane.endpoint is None:
+            self._park(lane, pending, batch, INTEGRATION_REMOVED)
+            return
+        if len(lane.pending.waiting) == 1:
+            lane.progress_at_s = now_s
+        lane.add(pending)
+        if self._bodies.may_hold(lane, pending.size_bytes, now_s):
+            self._bodies.hold(lane, pending, batch)
+        else:
+            self._observer.spilled(lane.name, pending.size_bytes)
+        self._watch_expiry(lane)
+        if lane.in_flight < lane.cap:
+            self._rotation.add(lane)
+            self._dispatch()
+
+    async def room(self) -> None:
+        """Wait while the worker has its hands full; to be awaited before each chunk of batches is admitted.
+
+        Endpoints that get on must be what fills it: a slow or dead one blocks nothing here, its batches are read back.
+        """
+        while self._is_full():
+            if self._room is None:
+                self._room = asyncio.get_running_loop().create_future()
+            self._timer.call_in(_ROOM_CHECK_S)
+            await asyncio.shield(self._room)
+        self._raise_failure()
+
+    # out
+
+    def has_writes(self, partition: int) -> bool:
+        """Whether ``take`` has something to give."""
+        return self._endings.has_writes(partition)
+
+    def take(self, partition: int) -> DeliveryWrites:
+        """What is to be written for all that happened since the last take; it covers every batch admitted so far."""
+        writes = self._endings.take(partition)
+        self._go_on()
+        return writes
+
+    def lanes(self, partition: int | None = None) -> list[LaneView]:
+        """Every lane as it stands now, of one partition or of all."""
+        return [
+            view_of(number, pending, owned.lanes.get(name))
+            for number, owned in self._endings.partitions.items()
+            if partition in (None, number)
+            for name, pending in owned.state.lanes.items()
+        ]
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of bodies in memory."""
+        return self._bodies.resident_bytes
+
+    @property
+    def in_flight(self) -> int:
+        """Tries under way."""
+        return len(self._flights)
+
+    # at work
+
+    def wake(self) -> None:
+        """Do what is due."""
+        now = self._clock.wall_s()
+        for lane, pending in self._timer.pop_due():
+            if pending is None:
+                self._expire(lane, now)
+            elif lane.is_ordered:
+                lane.is_paused = False
+            else:
+                lane.retries.append(pending)
+                self._watch_expiry(lane)
+            self._rotation.add(lane)
+        if not self._is_stopping:
+            self._timer.rearm()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Something became free or due."""
+        self._dispatch()
+        self._readback.start()
+        if self._room is not None:
+            if self._is_full():
+                self._timer.call_in(_ROOM_CHECK_S)
+            else:
+                self._open_room()
+
+    def _is_full(self) -> bool:
+        # Whoever waits for room cannot take at the same time, so what waits to be taken must not keep them waiting.
+        return self._is_running and self._may_write_more() and self._bodies.is_busy(self._clock.monotonic_s())
+
+    def _may_write_more(self) -> bool:
+        return self._endings.outgoing_bytes < self._limits.outgoing_bytes
+
+    def _open_room(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+
+    def _may_read_now(self) -> bool:
+        if not self._is_running or not self._may_write_more():
+            return False
+        return self._bodies.has_room_to_read_ahead() or len(self._flights) < self._limits.slots
+
+    @property
+    def _is_running(self) -> bool:
+        return not self._is_stopping and not self._is_settling and not self.failure.done()
+
+    def _dispatch(self) -> None:
+        """Start tries while there are slots and lanes that offer something."""
+        while len(self._flights) < self._limits.slots and self._may_write_more():
+            turn = self._rotation.next() if self._is_running else None
+            if turn is None:
+                return
+            lane, pending = turn
+            now = self._clock.wall_s()
+            if is_overdue(pending.sealed_at + lane.max_wait_s, now):
+                lane.pop()
+                self._park(lane, pending, pending.body, WAITED_TOO_LONG)
+            elif pending.next_at > now and lane.is_ordered:
+                lane.is_paused = True
+                self._timer.add_at(pending.next_at, lane, pending)
+            elif pending.body is None:
+                self._rotation.leave(lane)
+                self._readback.ask(lane)
+                self._readback.start()
+            else:
+                self._rotation.charge(lane, pending)
+                lane.pop()
+                self._try(lane, pending, pending.body, now)
+
+    def _try(self, lane: Lane, pending: PendingBatch, body: Batch, now: float) -> None:
+        assert lane.endpoint is not None, "a lane without an endpoint offers nothing"
+        lane.in_flight += 1
+        pending.is_in_flight = True
+        self._observer.started(lane.name, pending.attempts + 1, max(0.0, now - pending.sealed_at))
+        task = asyncio.get_running_loop().create_task(lane.endpoint.sink.send(body, now_s=now))
+        self._flights[task] = flight = _Flight(lane, pending, now)
+        task.add_done_callback(partial(self._on_landed, flight))
+        if len(lane.held) < len(lane.pending.waiting):
+            self._readback.ask(lane)
+
+    def _on_landed(self, flight: _Flight, task: "asyncio.Task[Outcome]") -> None:
+        del self._flights[task]
+        lane = flight.lane
+        lane.in_flight -= 1
+        flight.pending.is_in_flight = False
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._fail(error)
+        elif lane.is_revoked or (task.cancelled() and self._is_stopping):
+            pass  # it stays pending, here or with the partition's new owner
+        elif task.cancelled():
+            self._fail(
+                RuntimeError(
+                    f"the try of {lane.name}:{flight.pending.first}-{flight.pending.end} was cancelled by its own sink"
+                )
+            )
+        else:
+            self._settle(flight, task.result())
+            self._rotation.add(lane)
+        self._go_on()
+
+    def _settle(self, flight: _Flight, outcome: Outcome) -> None:
+        lane, pending = flight.lane, flight.pending
+        assert lane.endpoint is not None, "it was tried"
+        assert pending.body is not None, "what is in flight keeps its body"
+        pending.attempts += 1
+        decision = decide(
+            outcome,
+            attempts=pending.attempts,
+            retry=lane.endpoint.integration.retry,
+            deadline=pending.sealed_at + lane.max_wait_s,
+            now=self._clock.wall_s(),
+        )
+        self._endings.tried(lane, pending, outcome, decision, started_at=flight.started_at)
+        if decision.fate is None:
+            self._endings.retried_at(lane, pending, decision.next_at)
+            if lane.is_ordered:
+                lane.put_back(pending)
+                lane.is_paused = True
+            self._timer.add_at(decision.next_at, lane, pending)
+            return
+        self._bodies.finished(lane, pending.size_bytes, self._clock.monotonic_s())
+        if decision.fate is Fate.PARKED:
+            self._endings.park(lane, pending, pending.body, decision.reason)
+        else:
+            self._endings.finish(lane, pending, decision.fate)
+
+    def _park(self, lane: Lane, pending: PendingBatch, body: Batch | None, reason: str) -> None:
+        """The batch gives up: it is handed out whole, as soon as its body is here."""
+        if body is not None:
+            self._endings.park(lane, pending, body, reason)
+            return
+        lane.to_park.append((pending, reason))
+        self._readback.ask(lane)
+
+    def _on_body(self, lane: Lane, pending: PendingBatch, body: Batch) -> None:
+        if lane.to_park and lane.to_park[0][0] is pending:
+            self._park(lane, pending, body, lane.to_park.popleft()[1])
+        elif pending.fate is None and pending.body is None:
+            self._bodies.hold(lane, pending, body)
+        if lane.to_park or len(lane.held) < len(lane.pending.waiting):
+            self._readback.ask(lane)
+        self._rotation.add(lane)
+        self._go_on()
+
+    def _expire(self, lane: Lane, now: float) -> None:
+        lane.has_expiry_timer = False
+        for pending in lane.take_expired(now):
+            self._park(lane, pending, pending.body, WAITED_TOO_LONG)
+        self._watch_expiry(lane)
+
+    def _watch_expiry(self, lane: Lane) -> None:
+        if not lane.has_expiry_timer and (oldest := lane.oldest_sealed_at()) is not None:
+            lane.has_expiry_timer = True
+            self._timer.add_at(oldest + lane.max_wait_s, lane)
+
+    # lanes
+
+    def _lane(self, partition: int, owned: OwnedPartition, pending_lane: PendingLane) -> Lane:
+        endpoint = self._endpoints.get(integration_of(pending_lane.name))
+        lane = owned.lanes[pending_lane.name] = Lane(partition, pending_lane, endpoint, self._clock.monotonic_s())
+        return lane
+
+    def _resume(self, lane: Lane, now: float) -> None:
+        """Queue what waited before a restart, in sequence; overdue retries by when they were due."""
+        waiting = list(lane.pending.waiting.values())
+        if lane.endpoint is None:
+            for pending in waiting:
+                self._park(lane, pending, None, INTEGRATION_REMOVED)
+            return
+        if not lane.is_ordered:
+            waiting.sort(key=lambda pending: pending.next_at)
+        for pending in waiting:
+            if pending.next_at > now and not lane.is_ordered:
+                self._timer.add_at(pending.next_at, lane, pending)
+            else:
+                lane.add(pending)
+        self._watch_expiry(lane)
+        self._rotation.add(lane)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.failure.done():
+            self.failure.set_exception(error)
+            self.failure.exception()  # it is raised by whoever admits next, if nobody awaits it
+        self._open_room()
+
+    def _raise_failure(self) -> None:
+        if self.failure.done():
+            self.failure.result()

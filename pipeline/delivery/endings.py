@@ -1,0 +1,101 @@
+"""Writes down what became of tries and batches, in the durable state and in the records that are to be sent."""
+
+from pipeline.clock import Clock
+from pipeline.delivery.bodies import Bodies
+from pipeline.delivery.endpoint import DeliveryObserver
+from pipeline.delivery.lane import Lane
+from pipeline.delivery.pending import PendingBatch, PendingState
+from pipeline.delivery.rows import Fate
+from pipeline.delivery.schedule import Decision
+from pipeline.delivery.writes import DeliveryWrites, Outgoing
+from pipeline.model.attempt import Attempt, Outcome, Parked, encode_attempt, encode_parked
+from pipeline.model.batch import Batch, batch_id, encode_batch
+
+
+class OwnedPartition:
+    """One partition of the batches topic that this worker owns."""
+
+    __slots__ = ("lanes", "outgoing", "state")
+
+    def __init__(self, state: PendingState) -> None:
+        self.state = state
+        self.lanes: dict[str, Lane] = {}
+        self.outgoing = Outgoing()
+
+
+class Endings:
+    """The partitions' state and records; ``outgoing_bytes`` is the size of all records that wait to be taken."""
+
+    def __init__(self, kind: str, clock: Clock, bodies: Bodies, observer: DeliveryObserver) -> None:
+        self.kind = kind
+        self.partitions: dict[int, OwnedPartition] = {}
+        self.outgoing_bytes = 0
+        self._clock = clock
+        self._bodies = bodies
+        self._observer = observer
+
+    def tried(
+        self, lane: Lane, pending: PendingBatch, outcome: Outcome, decision: Decision, *, started_at: float
+    ) -> None:
+        """A try ended; ``attempts`` of ``pending`` already counts it. ``started_at`` is UNIX seconds."""
+        next_at = decision.next_at if decision.fate is None else None
+        record = Attempt(
+            batch=batch_id(lane.name, pending.first, pending.end),
+            integration=lane.integration_id,
+            kind=self.kind,
+            attempt=pending.attempts,
+            at=started_at,
+            events=pending.events,
+            verdict=outcome.verdict,
+            detail=outcome.detail,
+            duration_s=outcome.duration_s,
+            request_bytes=outcome.request_bytes,
+            answer_bytes=outcome.answer_bytes,
+            status=outcome.status,
+            answer_head=outcome.answer_head,
+            next_at=next_at,
+            final=decision.fate,
+        )
+        outgoing = self.partitions[lane.partition].outgoing
+        self.outgoing_bytes += outgoing.add(outgoing.attempts, lane.integration_id, encode_attempt(record))
+        self._observer.attempted(lane.name, pending.attempts, outcome, next_at)
+
+    def retried_at(self, lane: Lane, pending: PendingBatch, next_at: float) -> None:
+        """The batch is tried again at ``next_at``, UNIX seconds."""
+        self.partitions[lane.partition].state.touch(lane.name).retry_at(pending, next_at)
+        self._bodies.settle(lane, pending, self._clock.monotonic_s())
+
+    def park(self, lane: Lane, pending: PendingBatch, body: Batch, reason: str) -> None:
+        """The batch gives up and is handed out whole."""
+        value = encode_parked(Parked(encode_batch(body), self.kind, reason, pending.attempts, self._clock.wall_s()))
+        outgoing = self.partitions[lane.partition].outgoing
+        self.outgoing_bytes += outgoing.add(outgoing.parked, lane.integration_id, value)
+        self.finish(lane, pending, Fate.PARKED)
+
+    def finish(self, lane: Lane, pending: PendingBatch, fate: Fate) -> None:
+        """The batch is done."""
+        self.partitions[lane.partition].state.touch(lane.name).finish(pending, fate)
+        self._bodies.drop(lane, pending)
+        self._observer.finished(lane.name, pending.events, fate, max(0.0, self._clock.wall_s() - pending.sealed_at))
+
+    def forget(self, partition: int) -> OwnedPartition | None:
+        """The partition is not ours any more."""
+        owned = self.partitions.pop(partition, None)
+        if owned is not None:
+            self.outgoing_bytes -= owned.outgoing.size_bytes
+        return owned
+
+    def has_writes(self, partition: int) -> bool:
+        """Whether ``take`` has something to give."""
+        owned = self.partitions.get(partition)
+        return owned is not None and bool(owned.state.has_changes or owned.outgoing.size_bytes)
+
+    def take(self, partition: int) -> DeliveryWrites:
+        """Hand out what is to be written."""
+        owned = self.partitions.get(partition)
+        if owned is None:
+            return DeliveryWrites()
+        self.outgoing_bytes -= owned.outgoing.size_bytes
+        writes = owned.outgoing.take()
+        writes.groups = owned.state.take()
+        return writes

@@ -1,0 +1,69 @@
+"""What the delivery core is given: the endpoints it delivers to, and somebody to tell."""
+
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pipeline.delivery.rows import Fate
+from pipeline.model.attempt import Outcome
+from pipeline.model.batch import Batch
+from pipeline.model.integration import Integration
+
+
+class Sender(Protocol):
+    """The side of a sink that delivers: one try for one batch."""
+
+    def send(self, batch: Batch, *, now_s: float) -> Coroutine[Any, Any, Outcome]:
+        """Try to deliver ``batch``; ``now_s`` is UNIX seconds. Raises nothing for what the endpoint does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An integration, and who sends for it."""
+
+    integration: Integration
+    sink: Sender
+
+
+class DeliveryObserver(Protocol):
+    """Told what happens, as it happens: for metrics. Must be quick and must not raise."""
+
+    def started(self, lane: str, attempt: int, waited_s: float) -> None:
+        """The ``attempt``-th try of a batch begins, ``waited_s`` after it was sealed."""
+        ...
+
+    def attempted(self, lane: str, attempt: int, outcome: Outcome, next_at: float | None) -> None:
+        """The ``attempt``-th try of a batch ended; the next is due at ``next_at`` (UNIX seconds), ``None`` for never."""
+        ...
+
+    def finished(self, lane: str, events: int, fate: Fate, waited_s: float) -> None:
+        """A batch of ``events`` is done, ``waited_s`` after it was sealed."""
+        ...
+
+    def repeated(self, lane: str, events: int) -> None:
+        """``events`` of a record had been registered before and were dropped."""
+        ...
+
+    def spilled(self, lane: str, size_bytes: int) -> None:
+        """A batch's body was let go of; it will be read back."""
+        ...
+
+
+class SilentObserver:
+    """Tells nobody."""
+
+    def started(self, lane: str, attempt: int, waited_s: float) -> None:
+        """Do nothing."""
+
+    def attempted(self, lane: str, attempt: int, outcome: Outcome, next_at: float | None) -> None:
+        """Do nothing."""
+
+    def finished(self, lane: str, events: int, fate: Fate, waited_s: float) -> None:
+        """Do nothing."""
+
+    def repeated(self, lane: str, events: int) -> None:
+        """Do nothing."""
+
+    def spilled(self, lane: str, size_bytes: int) -> None:
+        """Do nothing."""

@@ -1,0 +1,118 @@
+"""One lane at work: what is ready, what is under way, what is to be parked."""
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain, islice
+
+from pipeline.delivery.endpoint import Endpoint
+from pipeline.delivery.pending import PendingBatch, PendingLane
+from pipeline.model.batch import integration_of
+
+
+class Lane:
+    """The queue of a lane, in memory. Batches that wait for their next try are in the core's timer, not here.
+
+    An unordered lane offers first tries before retries. An ordered lane has one batch under way, and while that waits for
+    its next try (``is_paused``) it offers nothing.
+    """
+
+    __slots__ = (
+        "cap",
+        "endpoint",
+        "first_tries",
+        "has_expiry_timer",
+        "held",
+        "held_bytes",
+        "in_flight",
+        "integration_id",
+        "is_asking_to_read",
+        "is_in_rotation",
+        "is_ordered",
+        "is_paused",
+        "is_reading",
+        "is_revoked",
+        "max_wait_s",
+        "name",
+        "partition",
+        "pending",
+        "progress_at_s",
+        "recent_at_s",
+        "recent_bytes",
+        "retries",
+        "spent_bytes",
+        "to_park",
+    )
+
+    def __init__(self, partition: int, pending: PendingLane, endpoint: Endpoint | None, now_s: float) -> None:
+        self.name = pending.name
+        self.partition = partition
+        self.pending = pending
+        self.endpoint = endpoint
+        self.integration_id = integration_of(pending.name)
+        integration = endpoint.integration if endpoint else None
+        self.cap = integration.in_flight_cap if integration and integration.enabled else 0
+        self.is_ordered = integration.ordered if integration else False
+        self.max_wait_s = integration.max_wait_s if integration else 0.0
+        self.first_tries: deque[PendingBatch] = deque()
+        self.retries: deque[PendingBatch] = deque()
+        self.to_park: deque[tuple[PendingBatch, str]] = deque()
+        self.in_flight = 0
+        self.is_paused = False
+        self.is_revoked = False
+        self.has_expiry_timer = False
+        # of the rotation
+        self.spent_bytes = 0
+        self.is_in_rotation = False
+        # of reading back
+        self.is_asking_to_read = False
+        self.is_reading = False
+        # of the bodies in memory
+        self.held: dict[PendingBatch, None] = {}
+        self.held_bytes = 0
+        self.recent_bytes = 0.0
+        self.recent_at_s = now_s
+        self.progress_at_s = now_s
+
+    def head(self) -> PendingBatch | None:
+        """The batch to try next, if one may be tried now."""
+        if self.in_flight >= self.cap or self.is_paused:
+            return None
+        if self.first_tries:
+            return self.first_tries[0]
+        return self.retries[0] if self.retries else None
+
+    def pop(self) -> None:
+        """The head goes under way."""
+        (self.first_tries or self.retries).popleft()
+
+    def add(self, pending: PendingBatch) -> None:
+        """A batch whose turn comes after those that are here."""
+        if pending.attempts and not self.is_ordered:
+            self.retries.append(pending)
+        else:
+            self.first_tries.append(pending)
+
+    def put_back(self, pending: PendingBatch) -> None:
+        """An ordered lane's head is to be tried again: it stays the head."""
+        self.first_tries.appendleft(pending)
+
+    def upcoming(self, count: int) -> Iterator[PendingBatch]:
+        """The next ``count`` batches in the order of their turns."""
+        return islice(chain(self.first_tries, self.retries), count)
+
+    def take_expired(self, now: float) -> list[PendingBatch]:
+        """Remove and return what has waited too long, ``now`` being UNIX seconds."""
+        oldest_allowed = now - self.max_wait_s
+        expired: list[PendingBatch] = []
+        while self.first_tries and self.first_tries[0].sealed_at <= oldest_allowed:
+            expired.append(self.first_tries.popleft())
+        if any(pending.sealed_at <= oldest_allowed for pending in self.retries):
+            expired += [pending for pending in self.retries if pending.sealed_at <= oldest_allowed]
+            self.retries = deque(pending for pending in self.retries if pending.sealed_at > oldest_allowed)
+        return expired
+
+    def oldest_sealed_at(self) -> float | None:
+        """UNIX seconds of the oldest seal among what is queued here."""
+        heads = [self.first_tries[0].sealed_at] if self.first_tries else []
+        heads += [pending.sealed_at for pending in self.retries]
+        return min(heads, default=None)

@@ -1,0 +1,107 @@
+"""Reads bodies back from the batches topic, a few at a time, in the order in which lanes ask."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from pipeline.delivery.bodies import Bodies
+from pipeline.delivery.lane import Lane
+from pipeline.delivery.limits import DeliveryLimits
+from pipeline.delivery.pending import PendingBatch
+from pipeline.errors import SourceRecreatedError
+from pipeline.model.batch import Batch
+
+ReadBatch = Callable[[int, int], Awaitable[Batch]]
+"""Reads the record at (partition, offset) of the batches topic."""
+
+
+class Readback:
+    """Lanes that ask, and the reads under way; one read a lane, a bounded number in all.
+
+    ``may_read_now`` says whether a body that is needed at once may be read, ``on_body`` is told of each body that came
+    and ``on_error`` of an error that ends the worker.
+    """
+
+    def __init__(
+        self,
+        read_batch: ReadBatch,
+        limits: DeliveryLimits,
+        bodies: Bodies,
+        *,
+        may_read_now: Callable[[], bool],
+        on_body: Callable[[Lane, PendingBatch, Batch], None],
+        on_error: Callable[[BaseException], None],
+    ) -> None:
+        self._read_batch = read_batch
+        self._limits = limits
+        self._bodies = bodies
+        self._may_read_now = may_read_now
+        self._on_body = on_body
+        self._on_error = on_error
+        self._asking: deque[Lane] = deque()
+        self._reads: dict[asyncio.Task[Batch], Lane] = {}
+
+    def ask(self, lane: Lane) -> None:
+        """The lane may need bodies."""
+        if not lane.is_asking_to_read:
+            lane.is_asking_to_read = True
+            self._asking.append(lane)
+
+    def start(self) -> None:
+        """Start what may be read now; called again whenever slots, memory or reads become free."""
+        asking = self._asking
+        while asking and len(self._reads) < self._limits.reads and self._may_read_now():
+            lane = asking.popleft()
+            lane.is_asking_to_read = False
+            if lane.is_reading or lane.is_revoked:
+                continue
+            pending = self._wanted(lane)
+            if pending is not None:
+                self._read(lane, pending)
+
+    def cancel(self, *, revoked_only: bool = False) -> None:
+        """End the reads under way."""
+        for task, lane in self._reads.items():
+            if lane.is_revoked or not revoked_only:
+                task.cancel()
+
+    def _wanted(self, lane: Lane) -> PendingBatch | None:
+        if lane.to_park:
+            return lane.to_park[0][0]
+        if not lane.cap:
+            return None
+        if self._bodies.has_room_to_read_ahead():
+            upcoming = lane.upcoming(lane.cap + self._limits.spare_bodies)
+            return next((pending for pending in upcoming if pending.body is None), None)
+        head = lane.head()
+        return head if head is not None and head.body is None else None
+
+    def _read(self, lane: Lane, pending: PendingBatch) -> None:
+        lane.is_reading = True
+        task = asyncio.get_running_loop().create_task(
+            self._body_of(lane, pending), name=f"read {lane.name}:{pending.first}"
+        )
+        self._reads[task] = lane
+        task.add_done_callback(partial(self._on_read, lane, pending))
+
+    async def _body_of(self, lane: Lane, pending: PendingBatch) -> Batch:
+        batch = await self._read_batch(lane.partition, pending.offset)
+        if batch.lane != lane.name or batch.end != pending.end or batch.first > pending.first:
+            raise SourceRecreatedError(
+                f"partition {lane.partition} of the batches topic holds {batch.id} at offset {pending.offset}, where "
+                f"{lane.name}:{pending.first}-{pending.end} was: the topic was deleted and made again. What waited in it is lost; "
+                "to go on without it, reset the pending table"
+            )
+        return batch if batch.first == pending.first else batch.from_sequence(pending.first)
+
+    def _on_read(self, lane: Lane, pending: PendingBatch, task: "asyncio.Task[Batch]") -> None:
+        del self._reads[task]
+        lane.is_reading = False
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self._on_error(error)
+        elif not lane.is_revoked:
+            self._on_body(lane, pending, task.result())

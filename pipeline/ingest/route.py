@@ -1,0 +1,204 @@
+"""From a chunk of source records to the frames of the window stage."""
+
+import struct
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from pipeline.errors import PoisonError
+from pipeline.ingest.decode import DEFAULT_MAX_EVENT_BYTES, JSON_WHITE_SPACE, EventDecoder, published
+from pipeline.ingest.match import MatchIndex
+from pipeline.ingest.poison import PoisonReason
+from pipeline.model.attempt import DeadLetter
+from pipeline.model.integration import Integration
+from pipeline.model.placement import partition_of
+
+MAX_FRAMES_BYTES: Final = 4 * 1024 * 1024
+"""How much the frames that are built together may hold: more begins a new set of frames, so none is larger."""
+
+MAX_RECORD_BYTES: Final = 7 * 1024 * 1024
+"""How large a frame may be where a single event is already that much; the broker takes records up to 8 MB."""
+
+# What a copy of an event takes beyond its record's bytes, at most: a made uuid, the platform's name for its number, and
+# the slice of its own (lane, offset, end, lengths).
+_COPY_BYTES: Final = 200
+_LARGEST_DISTANCE: Final = 2**32 - 1
+# Packing by table and by struct: with many lanes of an event or two each, packing is most of what a slice costs.
+_SMALL: Final = 4096
+_ONE: Final = tuple(array("I", [number]).tobytes() for number in range(_SMALL))
+_PACK_FEW: Final = tuple(struct.Struct(f"={many}I").pack for many in range(32))
+
+
+class SourceRecord(Protocol):
+    """What is read of a Kafka record."""
+
+    @property
+    def offset(self) -> int: ...  # noqa: D102
+    @property
+    def timestamp(self) -> int: ...  # noqa: D102
+    @property
+    def key(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def value(self) -> bytes | None: ...  # noqa: D102
+
+
+class Routed(NamedTuple):
+    """What became of a chunk: ``events`` = those that matched at least one integration + ``unmatched`` + ``dead``.
+
+    ``frames`` holds encoded frames with their target partition, in the order of sending; ``matched`` counts pairs of an
+    event and an integration.
+    """
+
+    frames: list[tuple[int, bytes]]
+    dead: list[DeadLetter]
+    events: int
+    matched: int
+    unmatched: int
+
+
+class _Lane:
+    """Where an integration's events go, and which form of them."""
+
+    __slots__ = ("name", "partition", "sends_all")
+
+    def __init__(self, integration: Integration, partitions: int) -> None:
+        self.name = integration.id
+        self.partition = partition_of(self.name, partitions)
+        self.sends_all = integration.fields == "all"
+
+
+class Router:
+    """Routes chunks to the lanes of a set of integrations. Other integrations, another router.
+
+    ``partitions`` is how many the routed topic has; ``source_epoch`` counts the re-creations of the source topic.
+    """
+
+    def __init__(
+        self,
+        integrations: Sequence[Integration],
+        partitions: int,
+        source_epoch: int = 1,
+        max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES,
+    ) -> None:
+        self._match = MatchIndex((each, _Lane(each, partitions)) for each in integrations).match
+        self._partitions = partitions
+        self._source_epoch = source_epoch
+        self._max_event_bytes = max_event_bytes
+
+    def route(self, records: Sequence[SourceRecord], topic: str, partition: int) -> Routed:
+        """Route a chunk: records of one source partition, their offsets ascending.
+
+        Raises nothing for what a record holds: an unusable one is among the dead letters. The frames are a function of
+        the records alone, so a chunk that is read again gives the same ones.
+        """
+        decode = EventDecoder(topic, partition, self._source_epoch, self._max_event_bytes).decode
+        match = self._match
+        newest_ms = max([record.timestamp for record in records], default=0)
+        frames: list[tuple[int, bytes]] = []
+        dead: list[DeadLetter] = []
+        matched = unmatched = 0
+        gathered: _Gathered = defaultdict(list)
+        first_offset = records[0].offset if records else 0
+        room_bytes = MAX_FRAMES_BYTES
+        for record in records:
+            offset = record.offset
+            value = record.value
+            try:
+                event, encoded = decode(value, offset)
+            except PoisonError as poison:
+                dead.append(_dead_letter(poison, topic, partition, record))
+                continue
+            lanes = match(event)
+            if not lanes:
+                unmatched += 1
+                continue
+            assert value is not None
+            needed_bytes = (len(value) + _COPY_BYTES) * len(lanes)
+            if needed_bytes > room_bytes or offset - first_offset > _LARGEST_DISTANCE:
+                refusal = self._refuse_copies(len(value) + _COPY_BYTES, lanes)
+                if refusal:
+                    dead.append(_dead_letter(refusal, topic, partition, record))
+                    continue
+                origin = (topic, partition, self._source_epoch, first_offset, offset - 1, newest_ms)
+                frames += self._frames(gathered, origin)
+                gathered = defaultdict(list)
+                first_offset = offset
+                room_bytes = MAX_FRAMES_BYTES
+            room_bytes -= needed_bytes
+            matched += len(lanes)
+            distance = offset - first_offset
+            outward = whole = None
+            for lane in lanes:
+                if lane.sends_all:
+                    item = whole = whole or (distance, value.strip(JSON_WHITE_SPACE))
+                else:
+                    item = outward = outward or (distance, published(encoded))
+                gathered[lane].append(item)
+        if gathered:
+            origin = (topic, partition, self._source_epoch, first_offset, records[-1].offset, newest_ms)
+            frames += self._frames(gathered, origin)
+        return Routed(frames, dead, len(records), matched, unmatched)
+
+    def _frames(self, gathered: "_Gathered", origin: "_Origin") -> Iterator[tuple[int, bytes]]:
+        """Encode what was gathered: a frame for each target partition that has events.
+
+        Tuples stand in for ``Frame`` and ``Slice``, which encode to the same bytes: where 10,000 lanes get one event
+        each, making a slice is a good part of an event's cost.
+        """
+        slices: list[list[_SliceParts]] = [[] for _ in range(self._partitions)]
+        for lane, items in gathered.items():
+            if len(items) == 1:
+                ((distance, block),) = items
+                size = len(block)
+                offsets = _ONE[distance] if distance < _SMALL else _packed(distance)
+                ends = _ONE[size] if size < _SMALL else _packed(size)
+            else:
+                distances, bodies = zip(*items)  # noqa: B905  they are pairs; strict=True costs a tenth of a slice
+                ends_at = []
+                end = -1
+                for body in bodies:
+                    end += len(body) + 1
+                    ends_at.append(end)
+                pack = _PACK_FEW[len(items)] if len(items) < len(_PACK_FEW) else _packed
+                offsets = pack(*distances)
+                ends = pack(*ends_at)
+                block = b",".join(bodies)
+            slices[lane.partition].append((lane.name, offsets, ends, block))
+        for target, parts in enumerate(slices):
+            if parts:
+                yield target, _encode((*origin, parts))
+
+    def _refuse_copies(self, copy_bytes: int, lanes: "Sequence[_Lane]") -> PoisonError | None:
+        """Return why an event cannot be routed where its copies for one partition are more than a record can hold."""
+        if copy_bytes * len(lanes) <= MAX_RECORD_BYTES:
+            return None
+        copies = max(Counter(lane.partition for lane in lanes).values())
+        if copies * copy_bytes <= MAX_RECORD_BYTES:
+            return None
+        detail = f"{copies} copies for one partition, about {copies * copy_bytes} bytes, and at most {MAX_RECORD_BYTES} are taken"
+        return PoisonError(PoisonReason.TOO_MANY_COPIES, detail)
+
+
+_Gathered = defaultdict[_Lane, list[tuple[int, bytes]]]
+"""Lane -> distance and bytes of its events."""
+
+_Origin = tuple[str, int, int, int, int, int]
+"""The fields of ``Frame`` before its slices."""
+
+_SliceParts = tuple[str, bytes, bytes, bytes]
+"""The fields of ``Slice``."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def _packed(*numbers: int) -> bytes:
+    return array("I", numbers).tobytes()
+
+
+def _dead_letter(poison: PoisonError, topic: str, partition: int, record: SourceRecord) -> DeadLetter:
+    return DeadLetter(
+        poison.reason, poison.detail, topic, partition, record.offset, record.timestamp, record.key, record.value
+    )

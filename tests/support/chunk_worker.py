@@ -1,0 +1,158 @@
+"""Workers of the chunk engine inside a test: apps on the real Kafka, and an administrator's eyes on the broker."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from agents.engine import ChunkApp
+
+STARTS_IN_S = 15.0
+_names = itertools.count(1)
+
+
+def fresh_name(what: str = "app") -> str:
+    """A name that no other test, nor another session on the same broker, uses."""
+    return f"{what}-{os.getpid()}-{next(_names)}"
+
+
+def make_app(name: str, broker: str, datadir: Path, **options) -> ChunkApp:
+    """Build an app with the short times of tests."""
+    return ChunkApp(
+        name,
+        **{
+            "broker": f"kafka://{broker}",
+            "datadir": datadir,
+            "store": "memory://",
+            "web_enabled": False,
+            "topic_disable_leader": True,
+            "topic_partitions": 1,
+            "table_standby_replicas": 0,
+            "broker_session_timeout": 3.0,
+            "broker_heartbeat_interval": 0.5,
+            "broker_commit_interval": 0.1,
+            "consumer_auto_offset_reset": "earliest",
+            "producer_max_batch_size": 4 << 20,
+            "producer_max_request_size": 8 << 20,
+            **options,
+        },
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(app: ChunkApp, *, is_ready: bool = True) -> AsyncIterator[ChunkApp]:
+    """Run the app for as long as the block lasts; with ``is_ready`` the block begins when partitions are assigned."""
+    ready = asyncio.Event()
+
+    async def on_ready() -> None:
+        ready.set()
+
+    app.on_startup_finished = on_ready
+    starting = asyncio.ensure_future(app.start())
+    try:
+        if is_ready:
+            async with asyncio.timeout(STARTS_IN_S):
+                await ready.wait()
+        yield app
+    finally:
+        async with asyncio.timeout(STARTS_IN_S):
+            await app.stop()
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+
+
+async def crash_reason(app: ChunkApp, within_s: float = 10.0) -> BaseException:
+    """Wait until the app has crashed, and give the reason."""
+    async with asyncio.timeout(within_s):
+        await app._crashed.wait()
+    assert app.crash_reason is not None
+    return app.crash_reason
+
+
+async def until(is_so: Callable[[], object], within_s: float = 10.0) -> None:
+    """Wait until ``is_so()``."""
+    async with asyncio.timeout(within_s):
+        while not is_so():
+            await asyncio.sleep(0.01)
+
+
+class Broker:
+    """What an administrator and a stranger's producer and consumer see."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.admin = AIOKafkaAdminClient(bootstrap_servers=address)
+        self.producer = AIOKafkaProducer(bootstrap_servers=address, max_request_size=16 << 20, linger_ms=0)
+
+    async def __aenter__(self) -> "Broker":
+        await self.admin.start()
+        await self.producer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.producer.stop()
+        await self.admin.close()
+
+    async def create(self, topic: str, partitions: int = 1, **configs: str) -> str:
+        """Create a topic; names of configs are written with ``_`` for ``.``."""
+        settings = {name.replace("_", "."): value for name, value in configs.items()}
+        await self.admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=settings)])
+        return topic
+
+    async def put(
+        self,
+        topic: str,
+        values: Sequence[bytes | None],
+        partition: int = 0,
+        *,
+        keys: Sequence[bytes] | None = None,
+    ) -> None:
+        """Publish ``values`` in as few record batches as they fit."""
+        key_of = keys or [None] * len(values)
+        builder = self.producer.create_batch()
+        for key, value in zip(key_of, values, strict=True):
+            if builder.append(key=key, value=value, timestamp=None) is None:
+                await (await self.producer.send_batch(builder, topic, partition=partition))
+                builder = self.producer.create_batch()
+                assert builder.append(key=key, value=value, timestamp=None) is not None, "larger than a batch"
+        await (await self.producer.send_batch(builder, topic, partition=partition))
+
+    async def committed(self, group: str, topic: str, partition: int = 0) -> int:
+        """The group's committed offset, -1 for none."""
+        tp = TopicPartition(topic, partition)
+        offsets = await self.admin.list_consumer_group_offsets(group, partitions=[tp])
+        return offsets[tp].offset
+
+    async def until_committed(self, group: str, topic: str, offset: int, partition: int = 0, within_s: float = 10.0) -> None:
+        """Wait until exactly ``offset`` is committed."""
+        found = None
+        try:
+            async with asyncio.timeout(within_s):
+                while (found := await self.committed(group, topic, partition)) != offset:
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"{topic}: committed is {found}, not {offset}") from None
+
+    async def read(self, topic: str, partition: int = 0) -> list[ConsumerRecord]:
+        """All records of a partition."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.address, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=50
+        )
+        await consumer.start()
+        records: list[ConsumerRecord] = []
+        try:
+            tp = TopicPartition(topic, partition)
+            consumer.assign([tp])
+            end = (await consumer.end_offsets([tp]))[tp]
+            async with asyncio.timeout(10):
+                while await consumer.position(tp) < end:
+                    for batch in (await consumer.getmany(tp, timeout_ms=100)).values():
+                        records += batch
+        finally:
+            await consumer.stop()
+        return records

@@ -1,0 +1,177 @@
+"""Caps, order, turns: which batch goes when."""
+
+import pytest
+
+from pipeline.delivery.limits import DeliveryLimits
+from pipeline.delivery.pending import size_of
+from tests.support.delivering import NOT_FOUND, OK, UNAVAILABLE, delivering, ids, integration
+
+
+async def test_a_lane_has_four_batches_under_way_unless_told_otherwise():
+    async with delivering(integration("crm"), integration("wide", max_in_flight=7)) as it:
+        for name in ("crm", "wide"):
+            it.sink(name).hangs = True
+            it.send(name, batches=20)
+        await it.calm()
+        assert (it.sink("crm").most_under_way, it.sink("wide").most_under_way) == (4, 7)
+        it.sink("crm").answer(count=1)
+        await it.calm()
+        assert it.sink("crm").tries == ids("crm", 5)
+        assert it.sink("crm").most_under_way == 4
+
+
+async def test_each_lane_of_an_integration_has_its_own_cap():
+    async with delivering(integration("crm")) as it:
+        it.sink().hangs = True
+        for lane in ("crm", "crm~1"):
+            it.send(lane, batches=6)
+        await it.calm()
+        assert sorted(it.sink().under_way) == sorted(ids("crm", 4) + ids("crm~1", 4))
+
+
+async def test_a_retry_pause_holds_no_place():
+    async with delivering(integration("crm", max_in_flight=1)) as it:
+        it.sink().answers.extend([UNAVAILABLE])
+        it.send(batches=3)
+        await it.calm()
+        assert it.sink().tries == ["crm:0-10", "crm:10-20", "crm:20-30"]
+        await it.pass_time(1)
+        assert it.sink().tries[3:] == ["crm:0-10"]
+
+
+async def test_first_tries_go_before_retries():
+    async with delivering(integration("crm", max_in_flight=1)) as it:
+        it.sink().answers.append(UNAVAILABLE)
+        it.send(batches=1)
+        await it.calm()
+        it.sink().hangs = True
+        it.send(batches=3)
+        await it.pass_time(1)  # the retry is due, one first try is under way and two wait
+        for _ in range(4):
+            it.sink().answer()
+            await it.calm()
+        assert it.sink().tries[1:] == ["crm:10-20", "crm:20-30", "crm:30-40", "crm:0-10"]
+
+
+async def test_an_ordered_lane_waits_for_its_head_and_goes_on_once_that_is_parked():
+    async with delivering(integration("crm", ordered=True)) as it:
+        it.sink().answers.extend([OK] + [UNAVAILABLE] * 4)
+        it.send(batches=4)
+        await it.calm()
+        assert it.sink().tries == ["crm:0-10", "crm:10-20"]
+        for pause_s in (1, 3):
+            await it.pass_time(pause_s)
+        assert it.sink().tries == ["crm:0-10"] + ["crm:10-20"] * 3
+        it.send(batches=1)  # what comes in does not pass the head
+        await it.calm()
+        assert len(it.sink().tries) == 4
+        await it.pass_time(8)
+        assert it.sink().tries[4:] == ["crm:10-20", "crm:20-30", "crm:30-40", "crm:40-50"]
+        assert it.sink().most_under_way == 1
+        await it.write()
+        assert it.parked_ids() == ["crm:10-20"]
+
+
+async def test_an_ordered_lane_keeps_its_order_over_a_restart_in_the_middle_of_a_pause():
+    async with delivering(integration("crm", ordered=True)) as it:
+        it.sink().otherwise = UNAVAILABLE
+        it.send(batches=3)
+        await it.write()
+        it.sink().otherwise = OK
+        await it.restart()
+        await it.calm()
+        assert it.sink().tries == ["crm:0-10"]
+        await it.pass_time(1)
+        assert it.sink().tries == ["crm:0-10", "crm:0-10", "crm:10-20", "crm:20-30"]
+
+
+async def test_hung_endpoints_hold_their_own_cap_and_nothing_else():
+    names = [f"e-{number}" for number in range(200)]
+    async with delivering(*(integration(name) for name in names), limits=DeliveryLimits(slots=64)) as it:
+        hung, healthy = names[:4], names[4:]
+        for name in hung:
+            it.sink(name).hangs = True
+        for _ in range(10):
+            for name in names:
+                it.send(name)
+            await it.calm()
+            # No time passes at all: no healthy batch waits for anything.
+            assert all(it.lane_is_idle(name) for name in healthy)
+        assert it.core.in_flight == 4 * 4
+        assert all(len(it.sink(name).tries) == 4 for name in hung)
+
+
+async def test_scarce_slots_go_round_by_bytes():
+    small, big = integration("small", max_in_flight=100), integration("big", max_in_flight=100)
+    async with delivering(small, big, limits=DeliveryLimits(slots=1, quantum_bytes=2_000)) as it:
+        for sink in it.sinks.values():
+            sink.hangs = True
+        it.send("big", batches=40, events=10, event_bytes=99)
+        it.send("small", batches=300, events=1, event_bytes=99)
+        sent_bytes = {"small": 0, "big": 0}
+        for _ in range(300):
+            await it.calm()
+            (name,) = [name for name, sink in it.sinks.items() if sink.under_way]
+            sent_bytes[name] += size_of(it.sink(name).bodies[-1])
+            it.sink(name).answer()
+        assert sent_bytes["small"] > 20_000
+        assert sent_bytes["big"] == pytest.approx(sent_bytes["small"], abs=2 * 2_000)
+
+
+async def test_one_slot_goes_round_all_lanes():
+    names = [f"e-{number}" for number in range(5)]
+    async with delivering(
+        *(integration(name) for name in names), limits=DeliveryLimits(slots=1, quantum_bytes=250)
+    ) as it:
+        for sink in it.sinks.values():
+            sink.hangs = True
+        for name in names:
+            it.send(name, batches=3)
+        turns = []
+        for _ in range(15):
+            await it.calm()
+            (name,) = [name for name, sink in it.sinks.items() if sink.under_way]
+            turns.append(name)
+            it.sink(name).answer()
+        assert [sorted(turns[start : start + 5]) for start in (0, 5, 10)] == [names] * 3
+
+
+async def test_a_batch_larger_than_a_turn_still_gets_its_turn():
+    async with delivering(integration("crm"), limits=DeliveryLimits(quantum_bytes=100)) as it:
+        it.send(events=100, event_bytes=1_000)
+        await it.calm()
+        assert it.lane().delivered_events == 100
+
+
+async def test_a_disabled_integration_keeps_what_it_has():
+    async with delivering(integration("crm", enabled=False)) as it:
+        it.send(batches=2)
+        await it.write()
+        assert it.sink().tries == []
+        assert it.lane().waiting_events == 20
+        assert it.core.resident_bytes == 0
+        await it.restart(change=lambda it: it.integrations.update(crm=integration("crm")))
+        await it.write()
+        assert it.lane().delivered_events == 20
+
+
+async def test_a_removed_integrations_batches_are_parked_old_and_new():
+    async with delivering(integration("crm"), integration("other")) as it:
+        it.sink().otherwise = UNAVAILABLE
+        it.send(batches=3)
+        await it.write()
+        await it.restart(change=lambda it: it.integrations.pop("crm"))
+        it.send(batches=1)
+        await it.write()
+        assert sorted(it.parked_ids()) == ["crm:0-10", "crm:10-20", "crm:20-30", "crm:30-40"]
+        assert {parked.reason for parked in it.parked} == {"integration removed"}
+        assert it.tables[0].waiting() == []
+
+
+async def test_a_lane_that_is_refused_goes_on():
+    async with delivering(integration("crm", ordered=True)) as it:
+        it.sink().answers.append(NOT_FOUND)
+        it.send(batches=2)
+        await it.write()
+        assert it.sink().tries == ["crm:0-10", "crm:10-20"]
+        assert (it.lane().parked_events, it.lane().delivered_events) == (10, 10)
