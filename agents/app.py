@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 import faust
+import structlog
 
 from agents import deliver, observe, route, window
 from agents.engine import Chunk, ChunkApp
@@ -27,6 +28,8 @@ from pipeline.net.client import HttpClient
 from pipeline.net.guard import AddressGuard
 from pipeline.sinks.base import Sink, SinkContext
 from pipeline.sinks.registry import SINKS
+
+log = structlog.get_logger(__name__)
 
 STOP_S = 1.0
 FETCH_BYTES = 2 << 20
@@ -52,6 +55,8 @@ class WorkerApp(ChunkApp):
 
     async def on_start(self) -> None:
         """Create topics, open connections."""
+        log.info("worker starting", app=self.conf.id, topic=self.topology.source.get_topic_name(), integrations=len(self.sinks))
+        self.on_rebalance_complete.connect(self._tell_partitions)
         await super().on_start()
         await self.topology.create_topics()
         await self.client.open()
@@ -60,6 +65,11 @@ class WorkerApp(ChunkApp):
         for core in self.cores:
             await core.start()
             core.failure.add_done_callback(self._on_core_failed)
+
+    async def _tell_partitions(self, *_args: Any, **_options: Any) -> None:
+        names = {self.topology.source.get_topic_name(), self.topology.routed.get_topic_name()}
+        owned = {name: sorted(tp.partition for tp in self.assignment() if tp.topic == name) for name in sorted(names)}
+        log.info("worker ready", partitions=owned)
 
     def _on_core_failed(self, failure: Any) -> None:
         if not failure.cancelled() and failure.exception() is not None:

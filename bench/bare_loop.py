@@ -16,6 +16,8 @@ PARTITIONS = 4
 
 
 class Event(msgspec.Struct):
+    """The two fields."""
+
     event_name: str
     platform: str | int
 

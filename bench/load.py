@@ -42,7 +42,16 @@ def application_codes(count: int) -> list[str]:
 
 def integration(name: str, url: str, **settings: Any) -> dict[str, Any]:
     """One integration that takes everything unless ``settings`` say otherwise."""
-    return {"id": name, "kind": "http", "url": url, "events": ["*"], "platforms": ["*"], "batch": BATCH, **settings}
+    return {
+        "id": name,
+        "kind": "http",
+        "url": url,
+        "events": ["*"],
+        "platforms": ["*"],
+        "live_activities": True,
+        "batch": BATCH,
+        **settings,
+    }
 
 
 def sharing(count: int, applications: int, url: str, **settings: Any) -> list[dict[str, Any]]:

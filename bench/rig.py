@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +93,9 @@ class Worker:
         """Whether it says so; raises ``BenchError`` where it has ended."""
         if self.process.poll() is not None:
             tail = self.log.read_text(errors="replace")[-2000:]
-            raise BenchError(f"a worker ended with status {self.process.returncode}; its log {self.log} ends with:\n{tail}")
+            raise BenchError(
+                f"a worker ended with status {self.process.returncode}; its log {self.log} ends with:\n{tail}"
+            )
         try:
             return get(f"{self.url}/health/ready")[0] == 200
         except OSError:
@@ -105,6 +108,15 @@ class Worker:
             for sample in self.samples()
             if sample.name == f"distributary_{name}" and labels.items() <= sample.labels.items()
         )
+
+    def ledger(self) -> Counter[str]:
+        """What became of the events of the lanes that it owns; raises ``BenchError`` where it has ended."""
+        self.is_ready()
+        counted: Counter[str] = Counter()
+        for sample in self.samples():
+            if sample.name == "distributary_ledger_events":
+                counted[sample.labels["state"]] += int(sample.value)
+        return counted
 
     def samples(self) -> list[Any]:
         """All samples of /metrics; none while the worker starts."""
@@ -165,12 +177,12 @@ class Rig:
                 await consumer.stop()
             return sum(ends.values())
 
-        return self._admin(ask)
+        return self.admin(ask)
 
     def create_topic(self, topic: str, **configs: str) -> None:
         """Make an empty topic."""
         options = {"max.message.bytes": str(MAX_RECORD_BYTES), **configs}
-        self._admin(lambda admin: admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=options)]))
+        self.admin(lambda admin: admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=options)]))
 
     def delete_topics(self, is_wanted: Callable[[str], bool]) -> None:
         """Delete topics by name."""
@@ -180,9 +192,11 @@ class Rig:
             if names:
                 await admin.delete_topics(names)
 
-        self._admin(delete)
+        self.admin(delete)
 
-    def _admin(self, work: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) -> Any:
+    def admin(self, work: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) -> Any:
+        """Do something as an administrator of the broker."""
+
         async def run() -> Any:
             admin = AIOKafkaAdminClient(bootstrap_servers=self.brokers)
             await admin.start()
@@ -277,7 +291,7 @@ def wait_quiet(endpoint: Endpoint, is_done: Callable[[dict[str, Any]], bool], po
         if quiet_s > QUIET_S and is_done(stats):
             return stats
         if quiet_s > STALL_S:
-            raise BenchError(f"nothing came for {STALL_S:g} s, after {stats['events']:,} events")
+            raise BenchError(f"nothing came for {STALL_S:g} s, after {stats['events']:,} events; is something lost?")
 
 
 def _answers(url: str) -> bool:
@@ -295,5 +309,14 @@ def rig() -> Iterator[Rig]:
     with addresses_or_start(home, names=["kafka"], on_progress=console.print) as addresses:
         status = LocalServers(home, names=["kafka"]).status()[0]
         pids = [status.pid] if status.pid and status.address == addresses.kafka else []
-        with tempfile.TemporaryDirectory(prefix="bench-", dir=home) as folder:
-            yield Rig(addresses.kafka, pids, Path(folder))
+        with tempfile.TemporaryDirectory(prefix="run-", dir=home) as folder:
+            try:
+                yield Rig(addresses.kafka, pids, Path(folder))
+            except BaseException:
+                logs = home / "failed"
+                shutil.rmtree(logs, ignore_errors=True)
+                shutil.copytree(
+                    folder, logs, ignore=lambda _, names: [name for name in names if not name.endswith(".log")]
+                )
+                console.print(f"the logs of this run are in {logs}")
+                raise

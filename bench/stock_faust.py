@@ -13,7 +13,7 @@ FULL = 100
 INTEGRATIONS = [{"id": "all", "events": "*"}]
 
 
-def make_app(brokers: str, topic: str, group: str, url: str, datadir: str, port: int) -> faust.App:
+def make_app(brokers: str, topic: str, group: str, url: str, datadir: str, port: int) -> faust.App:  # noqa: PLR0917
     app = faust.App(
         group,
         broker=f"kafka://{brokers}",

@@ -35,6 +35,8 @@ class Run(NamedTuple):
     receiver_cpu_s: float
     peak_bytes: int
     start_s: float
+    batches: int
+    delivered: int
 
 
 @dataclass(frozen=True)
@@ -65,40 +67,50 @@ class Contest:
         with running("bench.bare_loop", *arguments, log=self.rig.folder / "bare.log") as process:
             return self._watch([process.pid], is_done=lambda stats: stats["events"] >= whole, waits=False)
 
-    def ours(self, integrations: Sequence[dict[str, Any]], workers: int = 1) -> Run:
-        """This project."""
+    def ours(self, integrations: Sequence[dict[str, Any]], workers: int = 1, *, counts_read: bool = False) -> Run:
+        """This project; with ``counts_read`` the rate is that of the events read, some of which stay in open windows."""
         self.endpoint.reset()
         with self.rig.app("flow") as app, contextlib.ExitStack() as stack:
             config = self.rig.configure(app, self.source.topic, list(integrations))
             crew = [stack.enter_context(self.rig.worker(config, number)) for number in range(workers)]
 
-            def is_done(stats: dict[str, Any]) -> bool:  # noqa: ARG001
-                for worker in crew:
-                    worker.is_ready()
-                return sum(worker.metric("source_events_total") for worker in crew) >= self.source.events
+            def is_done(_stats: dict[str, Any]) -> bool:
+                ledgers = [worker.ledger() for worker in crew]
+                return sum(ledger["matched"] for ledger in ledgers) >= self.source.events and not any(
+                    ledger["waiting"] for ledger in ledgers
+                )
 
-            ready_at: float | None = None
+            ready_at: float | None = None  # with one worker, the first delivery is
             if workers > 1:
                 wait_until(lambda: self.endpoint.stats()["events"] > 0, "nothing was delivered", START_S)
                 ready_at = wait_until(lambda: all(worker.is_ready() for worker in crew), "not ready", START_S)
-            return self._watch([worker.process.pid for worker in crew], is_done=is_done, waits=True, since_s=ready_at)
+            return self._watch(
+                [worker.process.pid for worker in crew],
+                is_done=is_done,
+                is_live=ready_at is not None,
+                reads=self.source.events if counts_read else 0,
+            )
 
-    def _watch(self, pids: list[int], *, is_done: Any, waits: bool, since_s: float | None = None) -> Run:
+    def _watch(
+        self, pids: list[int], *, is_done: Any, waits: bool = True, is_live: bool = False, reads: int = 0
+    ) -> Run:
         began_s = time.time()
         with Usage(program=pids, broker=self.rig.broker_pids, receiver=[self.endpoint.process.pid]) as usage:
-            before = self.endpoint.stats()["events"] if since_s is not None else 0
-            start_s = time.time() if since_s is not None else None
+            before = self.endpoint.stats()["events"] if is_live else 0
+            start_s = time.time()
             if waits:
-                stats = wait_quiet(self.endpoint, is_done)
+                stats = wait_quiet(self.endpoint, is_done, poll_s=0.5)
             else:
                 wait_until(lambda: is_done(self.endpoint.stats()), "not all came", 180)
                 stats = self.endpoint.stats()
             time.sleep(0.2)
         if stats["duplicate_batches"] or stats["missing_events"]:
-            raise BenchError(f"{stats['duplicate_batches']} batches came twice, {stats['missing_events']} events are missing")
-        if start_s is None:
+            raise BenchError(
+                f"{stats['duplicate_batches']} batches came twice, {stats['missing_events']} events are missing"
+            )
+        if not is_live:
             start_s = stats["first_at"]
-        events, seconds = stats["events"] - before, stats["last_at"] - start_s
+        events, seconds = (reads or stats["events"]) - before, stats["last_at"] - start_s
 
         def per_100k(name: str) -> float:
             return usage.cpu_s(name, start_s, stats["last_at"]) / events * 100_000
@@ -110,6 +122,8 @@ class Contest:
             per_100k("receiver"),
             usage.peak_bytes("program"),
             stats["first_at"] - began_s,
+            stats["batches"],
+            stats["events"],
         )
 
 

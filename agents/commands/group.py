@@ -1,5 +1,6 @@
 """Which commands there are, and what all of them have in common."""
 
+import copy
 import os
 import sys
 from typing import Any
@@ -12,7 +13,11 @@ from pipeline import logs
 from pipeline.errors import DistributaryError
 
 OWN = (worker.command, demo.command, check.command, send.command, receiver.command, ledger.command, local.command)
-FAUSTS = ("agents", "tables", "reset")
+FAUSTS = {
+    "agents": "List the stages.",
+    "tables": "List the tables.",
+    "reset": "Delete this machine's tables in the data directory; the next start reads them again from Kafka.",
+}
 
 
 class Distributary(type(faust_cli)):  # type: ignore[misc] Faust's group class has no public name
@@ -29,6 +34,13 @@ class Distributary(type(faust_cli)):  # type: ignore[misc] Faust's group class h
         except DistributaryError as error:
             click.echo(str(error), err=True)
             sys.exit(1)
+
+
+def _reworded(option: click.Parameter, words: str) -> click.Parameter:
+    """One of Faust's options, told as it is here."""
+    own: Any = copy.copy(option)
+    own.help, own.show_default = words, False
+    return own
 
 
 def _choose_config(_ctx: click.Context, _option: click.Parameter, path: str | None) -> None:
@@ -51,14 +63,22 @@ cli = Distributary(
             metavar="FILE",
             help="Read this instead of faust.yml.",
         ),
-        *(option for option in faust_cli.params if option.name != "app"),
+        *(
+            _reworded(option, "Where the tables are kept.  [default: .distributary/data]")
+            if option.name == "datadir"
+            else option
+            for option in faust_cli.params
+            if option.name != "app"
+        ),
         click.Option(["-A", "--app", "app"], default="agents.app", hidden=True),
     ],
 )
 for each in OWN:
     cli.add_command(each)
-for name in FAUSTS:
-    cli.add_command(faust_cli.commands[name])
+for name, words in FAUSTS.items():
+    fausts = copy.copy(faust_cli.commands[name])
+    fausts.help, fausts.short_help = words, None
+    cli.add_command(fausts)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ COLUMNS = ("matched", "open", "waiting", "delivered", "parked", "discarded", "mi
 
 
 @click.command("ledger", short_help="Show what became of every matched event.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def command(as_json: bool) -> None:
     """Show, for each integration, what became of every event that it matched.
 

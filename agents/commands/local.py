@@ -22,7 +22,7 @@ def _servers() -> LocalServers:
 
 @command.command()
 def up() -> None:
-    """Start them; they stay until `local down`."""
+    """Start Kafka and Redis; they stay until `local down`."""
     addresses = _servers().up()
     click.echo(f"export KAFKA_BROKERS={addresses.kafka}")
     click.echo(f"export REDIS_URL={addresses.redis}")
@@ -30,14 +30,17 @@ def up() -> None:
 
 @command.command()
 def down() -> None:
-    """Stop them; their data stays."""
+    """Stop Kafka and Redis; their data stays."""
     _servers().down()
     click.echo("stopped")
 
 
 @command.command()
 def status() -> None:
-    """Show which run, and where. Exit status 1 unless all are ready."""
+    """Show which servers run, and where.
+
+    The exit status is 1 unless all are ready.
+    """
     statuses = _servers().status()
     for each in statuses:
         state = "ready" if each.is_ready else "starting or stuck" if each.pid else "stopped"
@@ -50,7 +53,10 @@ def status() -> None:
 
 @command.command()
 def reset() -> None:
-    """Stop them and delete their data, and the workers' tables beside it."""
+    """Stop both and delete their data.
+
+    The workers' tables beside it go too.
+    """
     _servers().reset()
     # Tables that know more than their changelogs would be wrong.
     shutil.rmtree(default_directory() / "data", ignore_errors=True)

@@ -7,7 +7,7 @@ import click
 from pipeline.receiver.manners import PATHS, Manners
 from pipeline.receiver.receiver import Receiver, run_receiver
 
-_PATHS_HELP = "\n".join(f"  {path}  {what}" for path, what in PATHS.items())
+_PATHS_HELP = "\n".join(f"  {path}\n      {what}" for path, what in PATHS.items())
 
 
 @click.command(

@@ -1,7 +1,7 @@
 """The Faust app with chunk topics, chunk tables, an outbox and ticks."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import faust
@@ -11,6 +11,7 @@ from faust.types.tuples import TP
 from yarl import URL
 
 from agents.engine.chunk import Chunk
+from agents.engine.deadline import STOP_DEADLINE_S, ends_within
 from agents.engine.outbox import Outbox
 from agents.engine.stream import ChunkStream
 from agents.engine.table import ChunkTable
@@ -21,6 +22,8 @@ from pipeline.errors import SendFailedError, UnsupportedFeatureError
 
 RELEASE_DEADLINE_S = 20.0
 """How long partitions that leave may take to finish; well under the group's rebalance time-out."""
+
+REJOIN_PAUSE_S = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +48,8 @@ class ChunkApp(faust.App):
         self.on_chunk: ChunkObserver = on_chunk or (lambda _chunk, _records: None)
         self._before_release: list[Callable[[], Awaitable[None]]] = []
         self._outbox: Outbox | None = None
+        self.is_broker_deaf = False
+        self.is_assignment_partial = False
         super().__init__(app_id, **{"Stream": ChunkStream, "stream_wait_empty": True, **options})
 
     def chunk_topic(self, name: str, **options: Any) -> ChunkTopic:
@@ -63,10 +68,9 @@ class ChunkApp(faust.App):
     def outbox(self) -> Outbox:
         """Where records are sent from."""
         if self._outbox is None:
-            # Short of the session time-out: the group may give the partitions away after that.
-            self._outbox = Outbox(
-                self, lease_s=self.conf.broker_session_timeout * 0.8, loop=self.loop, beacon=self.beacon
-            )
+            # The group may give the partitions away a session time-out after the last heartbeat.
+            lease_s = self.conf.broker_session_timeout - 1.25 * self.conf.broker_heartbeat_interval
+            self._outbox = Outbox(self, lease_s=lease_s, loop=self.loop, beacon=self.beacon)
         return self._outbox
 
     def before_release(self, callback: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
@@ -88,16 +92,40 @@ class ChunkApp(faust.App):
     async def _consumer_wait_empty(self, consumer: Any, logger: Any) -> None:
         if self.crashed:
             return  # what is unfinished stays uncommitted and is done again after the next start
-        try:
-            async with asyncio.timeout(RELEASE_DEADLINE_S):
-                for callback in self._before_release:
-                    await callback()
-                await super()._consumer_wait_empty(consumer, logger)
-        except TimeoutError as error:
-            raise SendFailedError(
-                f"running chunks were not acknowledged within {RELEASE_DEADLINE_S:.0f} s of giving partitions back: is the broker well? "
-                "They stay uncommitted and are done again"
-            ) from error
+        deadline_s = STOP_DEADLINE_S if self.should_stop else RELEASE_DEADLINE_S
+        if await ends_within(deadline_s, self._settle(super()._consumer_wait_empty(consumer, logger))):
+            return
+        reason = (
+            f"running chunks were not acknowledged within {deadline_s:.0f} s of giving partitions back: is the broker well? "
+            "They stay uncommitted and are done again"
+        )
+        if not self.should_stop:
+            raise SendFailedError(reason)
+        self.is_broker_deaf = True
+        log.warning("stopping without the broker", reason=reason)
+
+    async def _settle(self, until_empty: Coroutine[Any, Any, None]) -> None:
+        for callback in self._before_release:
+            await callback()
+        await until_empty
+
+    async def _producer_flush(self, logger: Any) -> None:
+        if not self.is_broker_deaf:
+            await ends_within(STOP_DEADLINE_S, super()._producer_flush(logger))
+
+    async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        # The group's leader leaves out topics that its copy of the cluster's metadata lacks, as it does for a moment after a
+        # topic was created or a broker came back. A stage without its table's changelog would begin again at nothing.
+        missing = sorted(set(self.chunk_topics) - set(self.assignor._topic_groups))
+        self.is_assignment_partial = bool(missing)
+        await super()._on_partitions_assigned(assigned, generation_id)
+        if missing:
+            log.warning("topics are missing from the assignment, asking for another one", topics=missing)
+            self.add_future(self._rejoin_soon())
+
+    async def _rejoin_soon(self) -> None:
+        await asyncio.sleep(REJOIN_PAUSE_S)
+        await self.consumer.rejoin()
 
     async def _on_agent_error(self, agent: Any, error: BaseException) -> None:
         log.error("agent failed, stopping the worker", agent=agent.name, error=str(error), exc_info=error)

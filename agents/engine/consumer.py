@@ -1,19 +1,24 @@
 """The consumer that hands out chunks and commits what is finished."""
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from aiokafka.errors import ConsumerStoppedError
+import structlog
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
-from faust.types.tuples import TP
+from faust.types.tuples import TP, ConsumerMessage
 from mode.utils.futures import notify
 
 from agents.engine.chunk import Chunk
+from agents.engine.deadline import STOP_DEADLINE_S, ends_within
 from agents.engine.fetch import Fetched, fetched_records
 from agents.engine.topic import ChunkTopic
+
+log = structlog.get_logger(__name__)
 
 NO_ROOM_POLL_S = 0.01
 FETCH_WAIT_MS = 100
@@ -28,6 +33,20 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when the consumer starts
         return consumer
+
+    async def rejoin(self) -> None:
+        """Ask the broker again which topics there are, and the group for another assignment."""
+        await self.call_thread(self._rejoin, self._ensure_consumer())
+
+    @staticmethod
+    async def _rejoin(consumer: Any) -> None:
+        await consumer._client.force_metadata_update()
+        consumer._coordinator.request_rejoin()
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group; where the broker is gone that takes long, or is cancelled from within, and may not hold the process."""
+        if not await ends_within(STOP_DEADLINE_S, super().on_thread_stop()):
+            log.warning("left the group without a word: the broker notices when the session times out")
 
     async def _fetch_records(
         self, consumer: Any, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
@@ -83,10 +102,15 @@ class ChunkConsumer(driver.Consumer):
         self._committable: dict[TP, int] = {}
         self._ticking: set[TP] = set()
         self._first_unfinished_since_s: dict[TP, float] = {}
+        self._suspected_holes: dict[TP, tuple[int, int]] = {}
         super().__init__(*args, **options)
 
     def _new_consumer_thread(self) -> ChunkConsumerThread:
         return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def rejoin(self) -> None:
+        """Ask the group for another assignment."""
+        await self._thread.rejoin()
 
     # -- fetching ---------------------------------------------------------------------------------------------------
 
@@ -94,6 +118,9 @@ class ChunkConsumer(driver.Consumer):
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
         generation_id = self.app.consumer_generation_id
+        if self.app.is_assignment_partial:
+            await self.sleep(0.05)
+            return {}, set()
         await self._hand_out_backlogs(generation_id)
         active = self._get_active_partitions()
         fetchable = {tp for tp in active if tp not in self._backlogs}
@@ -110,16 +137,27 @@ class ChunkConsumer(driver.Consumer):
             tp = ensure_TP(fetched_tp)
             if tp.topic in self.app.chunk_topics:
                 if tp in fetchable:
-                    self._add_backlog(tp, fetched)
+                    await self._add_backlog(tp, fetched)
             else:
                 others[fetched_tp] = fetched
         await self._hand_out_backlogs(generation_id)
         return others, active
 
-    def _add_backlog(self, tp: TP, records: list[Any]) -> None:
+    async def _add_backlog(self, tp: TP, records: list[Any]) -> None:
         read_offset = self._read_offset[tp]
-        if read_offset is not None and records[0].offset < read_offset:  # delivered again after a seek
+        if read_offset is None:  # between the assignment and the seek that says where to begin
+            return
+        if records[0].offset < read_offset:  # delivered again after a seek
             records = [record for record in records if record.offset >= read_offset]
+        elif records[0].offset > read_offset:
+            # A fetch that was open during a rebalance may end after it: it has taken records of the new assignment along,
+            # and they were thrown away. So a hole is believed only when it is found again.
+            hole = (read_offset, records[0].offset)
+            if self._suspected_holes.pop(tp, None) != hole:
+                self._suspected_holes[tp] = hole
+                with contextlib.suppress(IllegalStateError):  # it leaves: its next owner starts at the committed offset
+                    await self.seek_wait({tp: read_offset})
+                return
         if records:
             self._backlogs[tp] = _Backlog(records)
             self.app.chunk_topics[tp.topic].backlogs += 1
@@ -157,9 +195,28 @@ class ChunkConsumer(driver.Consumer):
             return self.app.tables.changelog_queue.qsize() < topic.max_queued_chunks
         return topic.has_room()
 
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        """Make Faust's message of a record of another topic, which does not know where it came from."""
+        key, value = record.key, record.value
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            record.offset,
+            record.timestamp / 1000.0,
+            record.timestamp_type,
+            record.headers,
+            key,
+            value,
+            record.checksum,
+            -1 if key is None else len(key),
+            -1 if value is None else len(value),
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
     async def tick(self, tp: TP) -> None:
         """Put a tick into the partition's stream, unless the last one still waits there."""
-        if tp in self._ticking or not self.flow_active or self.app.rebalancing:
+        if tp in self._ticking or not self.flow_active or self.app.rebalancing or self.app.is_assignment_partial:
             return
         self._ticking.add(tp)
         await self.callback(Chunk(tp, (), generation_id=self.app.consumer_generation_id, on_finished=self._on_finished))
@@ -234,6 +291,20 @@ class ChunkConsumer(driver.Consumer):
         """Go back to the committed offsets; whatever was fetched beyond them is forgotten and fetched again."""
         self._forget(set(self._unfinished) | set(self._backlogs) | self._ticking)
         await super().perform_seek()
+        for tp in self.assignment():
+            topic = self.app.chunk_topics.get(tp.topic)
+            if topic is not None and not topic.internal and self._read_offset[tp] is None:
+                self._read_offset[tp] = 0  # nothing was committed yet: it begins at the beginning
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Go to offsets, and remember them also where they are 0."""
+        await super().seek_wait(partitions)
+        self._read_offset.update({tp: offset for tp, offset in partitions.items() if tp.topic in self.app.chunk_topics})
+
+    async def on_stop(self) -> None:
+        """Commit what is finished, as long as the broker listens."""
+        if not self.app.is_broker_deaf and not await ends_within(STOP_DEADLINE_S, super().on_stop()):
+            self.app.is_broker_deaf = True
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let Faust stop the flow, wait for what runs and commit; then forget the partitions."""
@@ -248,6 +319,7 @@ class ChunkConsumer(driver.Consumer):
                     topic.take_back(chunk)
             if self._backlogs.pop(tp, None) is not None:
                 topic.backlogs -= 1
+            self._suspected_holes.pop(tp, None)
             self._committable.pop(tp, None)
             self._first_unfinished_since_s.pop(tp, None)
             self._ticking.discard(tp)

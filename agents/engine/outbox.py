@@ -5,7 +5,6 @@ queue a topic-partition, so order holds, packs what waits into record batches an
 """
 
 import asyncio
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import structlog
 from mode import Service
 
+from agents.engine.lease import Lease
 from pipeline.errors import SendFailedError
 
 Header = tuple[str, bytes]
@@ -55,8 +55,8 @@ class Outbox(Service):
     """Sends records in order for each topic-partition and acknowledges each call by a future.
 
     A refused record fails the worker (``SendFailedError``) and its future stays unresolved, so that nothing that
-    follows it is ever committed. ``lease_s`` is how long the process may have been asleep: a worker that slept longer
-    may have lost its partitions to another one and must not write into their state.
+    follows it is ever committed; nothing more is sent. ``lease_s`` is how long the process may have been asleep: one that
+    slept longer may have lost its partitions to another one, must not write into their state and ends at once.
 
     ``sent_bytes`` and ``sent_records`` count by topic what the broker acknowledged, before compression; ``counted_bytes`` is
     for whoever reports the growth.
@@ -71,8 +71,9 @@ class Outbox(Service):
         self.counted_bytes: dict[str, int] = {}
         self._queues: dict[tuple[str, int], deque[_Item]] = {}
         self._senders: dict[tuple[str, int], asyncio.Task[None]] = {}
-        self._awake_at_s = time.monotonic()
+        self._lease = Lease(lease_s)
         self._has_failed = False
+        self._is_reported = False
 
     def send(
         self,
@@ -101,16 +102,19 @@ class Outbox(Service):
 
     async def _drain(self, target: tuple[str, int], queue: deque[_Item]) -> None:
         try:
-            producer = (await self.app.maybe_start_producer()).raw
-            while queue:
-                await self._send_batch(producer, target, queue)
+            started = await self.app.maybe_start_producer()
+            await started.watch_topic(target[0])
+            producer = started.raw
+            while queue and not self._has_failed:
+                # One at a time, as aiokafka sends them: of what follows a batch that failed, nothing may be stored.
+                await asyncio.wait([await self._send_batch(producer, target, queue)])
         except Exception as error:  # noqa: BLE001 whatever it is, records stay unsent: the worker must not go on
             await self._fail(target, error)
         finally:
             del self._senders[target]
 
-    async def _send_batch(self, producer: Any, target: tuple[str, int], queue: deque[_Item]) -> None:
-        self._check_lease()
+    async def _send_batch(self, producer: Any, target: tuple[str, int], queue: deque[_Item]) -> "asyncio.Future[Any]":
+        self._lease.check()
         builder, parts = _pack(producer, target[0], queue)
         size_bytes, records = builder.size(), builder.record_count()
         sent = await producer.send_batch(builder, target[0], partition=target[1])
@@ -125,21 +129,15 @@ class Outbox(Service):
                     item.acknowledge(groups, last_offset)
             except Exception as error:  # noqa: BLE001 refused by the broker or not stored here: the worker must not go on
                 self.app.loop.create_task(self._fail(target, error))
+                self._has_failed = True
 
         sent.add_done_callback(on_sent)
-
-    def _check_lease(self) -> None:
-        asleep_s = time.monotonic() - self._awake_at_s
-        if asleep_s > self.lease_s:
-            raise SendFailedError(
-                f"this worker was asleep for {asleep_s:.1f} s, longer than its group membership allows ({self.lease_s:.1f} s): "
-                "another worker may own its partitions now. Start it again; give it more CPU if this repeats"
-            )
+        return sent
 
     async def _fail(self, target: tuple[str, int], error: Exception) -> None:
-        if self._has_failed or self.app.should_stop:
+        if self._is_reported or self.app.should_stop:
             return
-        self._has_failed = True
+        self._has_failed = self._is_reported = True
         reason: Exception = error
         if not isinstance(error, SendFailedError):
             reason = SendFailedError(
@@ -149,11 +147,20 @@ class Outbox(Service):
         log.error("send failed, stopping the worker", topic=target[0], partition=target[1], error=str(reason))
         await self.app.crash(reason)
 
+    async def on_start(self) -> None:
+        """Begin to watch for sleep."""
+        self._lease.start()
+
+    async def on_stop(self) -> None:
+        """End the watch."""
+        self._lease.stop()
+
     @Service.task
     async def _stay_awake(self) -> None:
+        # After a sleep this comes before any answer of the broker is seen, so before anything that follows from one.
         while not self.should_stop:
-            self._awake_at_s = time.monotonic()
-            await asyncio.sleep(min(0.25, self.lease_s / 8))
+            self._lease.check()
+            await asyncio.sleep(min(0.2, self._lease.limit_s / 8))
 
 
 _Part = tuple[_Item, Sequence[Sequence[Record]]]

@@ -91,6 +91,14 @@ class MemoryStore(PartitionedStore):
         self._rows.clear()
         self._offsets.clear()
 
+    async def backup_partition(
+        self, tp: TP | int, flush: bool = True, purge: bool = False, keep: int = 1
+    ) -> None:
+        """Do nothing: the changelog is the backup."""
+
+    def restore_backup(self, tp: TP | int, latest: bool = True, backup_id: int = 0) -> None:
+        """Do nothing: every start reads the changelog."""
+
 
 class RocksStore(faust_rocksdb.Store, PartitionedStore):
     """Rows in a RocksDB a partition, under the worker's data directory: a restart reads only the changelog's tail."""

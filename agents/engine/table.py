@@ -10,7 +10,7 @@ from faust.types.tuples import TP
 
 from agents.engine.outbox import RowGroup
 from agents.engine.store import ROCKSDB_OPTIONS, MemoryStore, PartitionedStore, RocksStore
-from pipeline.errors import UnsupportedFeatureError
+from pipeline.errors import SendFailedError, UnsupportedFeatureError
 
 
 class _Write(NamedTuple):
@@ -107,6 +107,13 @@ class ChunkTable(faust.Table):
 
     def _send(self, partition: int, write: _Write) -> None:
         def on_acknowledged(groups: Sequence[RowGroup], last_offset: int) -> None:
+            stored_offset = self.data.persisted_offset(TP(self.changelog_topic_name, partition))
+            if stored_offset is not None and last_offset - sum(map(len, groups)) != stored_offset:
+                raise SendFailedError(
+                    f"{self.changelog_topic_name}, partition {partition}: rows of another worker stand between offset {stored_offset} and "
+                    f"{last_offset}, so both took it for theirs. This one starts again from what is there; "
+                    "raise worker.session_timeout if this repeats"
+                )
             self.data.write(partition, groups, last_offset)
 
         sent = self.app.outbox.send(self.changelog_topic_name, partition, write.groups, on_acknowledged)

@@ -53,7 +53,7 @@ class EventRun(NamedTuple):
         """``ends`` as little-endian 32-bit numbers, for storage."""
         return self.ends.tobytes()
 
-    def count(self) -> int:
+    def event_count(self) -> int:
         """Return the number of events."""
         return len(self.ends)
 

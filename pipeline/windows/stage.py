@@ -5,6 +5,7 @@ asked for its output. So a crash between any two writes is harmless: what is app
 delivery stage drops, by number, what it has seen. Rows follow the batches that they no longer hold, and watermarks follow the rows that they speak for.
 """
 
+import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -171,6 +172,7 @@ class WindowStage:
         """
         timers: list[tuple[float, LaneWindow]] = []
         for name, lane in self._lanes.items():
+            lane.timer_s = math.inf
             if lane.next > lane.first:
                 lane.opened_at = min(lane.opened_at, now_s)
                 limits = self._limits(name)
@@ -243,9 +245,9 @@ class WindowStage:
         distances, run = piece.offset_distances(), piece.run()
         seen = bisect_right(distances, seen_distance)
         self.skipped += seen
-        if seen == run.count():
+        if seen == run.event_count():
             return None
-        run = run.part(seen, run.count())
+        run = run.part(seen, run.event_count())
         return Slice(piece.lane, distances[seen:].tobytes(), run.packed_ends(), run.block)
 
     def _append_and_seal(self, lane: LaneWindow, run: EventRun, limits: SealLimits, now_s: float) -> None:

@@ -31,7 +31,7 @@ class AgeTimers:
         return None
 
     def rearm(self, lanes: Iterable[tuple[float, LaneWindow]]) -> None:
-        """Forget all timers and set these."""
+        """Forget all timers and set these; a lane that is not among them must be marked as having none."""
         self._heap.clear()
         for due_s, lane in lanes:
             lane.timer_s = due_s

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.record.memory_records import MemoryRecords
 
 from agents.engine import ChunkApp
 
@@ -21,12 +23,12 @@ def fresh_name(what: str = "app") -> str:
     return f"{what}-{os.getpid()}-{next(_names)}"
 
 
-def make_app(name: str, broker: str, datadir: Path, **options) -> ChunkApp:
+def make_app(name: str, address: str, datadir: Path, **options) -> ChunkApp:
     """Build an app with the short times of tests."""
     return ChunkApp(
         name,
         **{
-            "broker": f"kafka://{broker}",
+            "broker": f"kafka://{address}",
             "datadir": datadir,
             "store": "memory://",
             "web_enabled": False,
@@ -56,8 +58,11 @@ async def running(app: ChunkApp, *, is_ready: bool = True) -> AsyncIterator[Chun
     starting = asyncio.ensure_future(app.start())
     try:
         if is_ready:
-            async with asyncio.timeout(STARTS_IN_S):
-                await ready.wait()
+            await until(lambda: ready.is_set() or app.crashed or starting.done(), STARTS_IN_S)
+            if app.crash_reason is not None:
+                raise app.crash_reason
+            if not ready.is_set():
+                await starting
         yield app
     finally:
         async with asyncio.timeout(STARTS_IN_S):
@@ -156,3 +161,17 @@ class Broker:
         finally:
             await consumer.stop()
         return records
+
+    async def record_batches(self, topic: str, partition: int = 0) -> list[list[bytes | None]]:
+        """The keys of a partition's records, as they lie together in record batches. For 8 MB at most."""
+        client = self.admin._client
+        await client.force_metadata_update()
+        request = FetchRequest(100, 0, 8 << 20, 0, [(topic, [(partition, 0, 8 << 20)])])
+        [node] = [broker.nodeId for broker in client.cluster.brokers()]
+        response = await client.send(node, request)
+        [(_, [(_, _, _, *_, data)])] = response.topics
+        records = MemoryRecords(data)
+        batches = []
+        while records.has_next():
+            batches.append([record.key for record in records.next_batch()])
+        return batches

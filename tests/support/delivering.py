@@ -96,9 +96,10 @@ class Watcher:
         self.spilled_batches = 0
         self.finished_events: dict[Fate, int] = defaultdict(int)
         self.attempts = 0
+        self.started_attempts = 0
 
     def started(self, *_: object) -> None:
-        pass
+        self.started_attempts += 1
 
     def attempted(self, *_: object) -> None:
         self.attempts += 1

@@ -1,6 +1,6 @@
 """A worker process of its own: copies each record of a topic, and counts in a table. ``python -m tests.support.engine_worker JSON``.
 
-The JSON object: ``name``, ``broker``, ``datadir``, ``source``, ``target`` and, if wanted, ``options`` for the app. A record
+The JSON object: ``name``, ``address``, ``datadir``, ``source``, ``target`` and, if wanted, ``options`` for the app. A record
 with the value ``raise`` makes the agent raise. Each chunk is told on standard output, as ``chunk FIRST-LAST``.
 """
 
@@ -14,8 +14,8 @@ import faust
 from tests.support.chunk_worker import make_app
 
 
-def build(name: str, broker: str, datadir: str, source: str, target: str, **options):
-    app = make_app(name, broker, Path(datadir), **options)
+def build(name: str, address: str, datadir: str, source: str, target: str, **options):
+    app = make_app(name, address, Path(datadir), **options)
 
     @app.agent(app.chunk_topic(source, tick_s=0.02))
     async def copy(stream):

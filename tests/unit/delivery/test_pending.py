@@ -78,7 +78,7 @@ class CrashesAnywhere(RuleBasedStateMachine):
             arrival, batch, pending = register(self.state, lane, first, end, offset)
             if arrival is Arrival.NEW:
                 assert (batch.first, batch.end) == (pending.first, pending.end)
-                assert batch.run().count() == pending.events
+                assert batch.run().event_count() == pending.events
                 assert not self.stored_done[lane] & set(range(pending.first, pending.end))
             self.position = offset + 1
 

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.delivery.rows import Fate
 from pipeline.model.batch import decode_batch
-from tests.support.delivering import NOT_FOUND, OK, UNAVAILABLE, delivering, integration, throttled
+from tests.support.delivering import NOT_FOUND, OK, UNAVAILABLE, delivering, ids, integration, throttled
 
 DAY_S = 86_400
 
@@ -223,6 +223,25 @@ async def test_stop_cancels_what_is_late_and_that_stays_pending():
         assert it.sink().tries[2:] == ["crm:10-20"]
 
 
+async def test_before_partitions_leave_tries_land_and_none_begins_until_one_is_restored():
+    async with delivering(integration("crm")) as it:
+        it.sink().hangs = True
+        it.send(batches=6)
+        await it.calm()
+        settling = asyncio.create_task(it.core.settle(30))
+        await it.calm()
+        assert not settling.done()
+        it.sink().answer()
+        await settling
+        await it.write()
+        assert it.tables[0].waiting() == ["crm/40", "crm/50"]
+        it.sink().hangs = False
+        it.core.revoke(0)
+        it.core.restore(0, list(it.tables[0].rows.items()))
+        await it.calm()
+        assert it.sink().tries == ids("crm", 6)
+
+
 async def test_a_revoked_partition_is_forgotten_and_the_others_go_on():
     async with delivering(integration("crm"), integration("other"), partitions=(0, 1)) as it:
         it.sink("crm").hangs = it.sink("other").hangs = True
@@ -246,13 +265,13 @@ async def test_a_partition_that_comes_back_is_not_haunted_by_what_was_due_before
         it.sink().hangs = True
         it.send(batches=6)
         await it.write()
+        assert len(it.core._timer) == 1
         it.core.revoke(0)
+        assert len(it.core._timer) == 0
         it.core.restore(0, list(it.tables[0].rows.items()))
         await it.pass_time(3_600)
         await it.write()
         assert it.parked_ids() == ["crm:40-50", "crm:50-60"]
-        it.core.revoke(0)
-        assert len(it.core._timer) == 0
 
 
 @pytest.mark.parametrize("bug", [ValueError("a bug"), asyncio.CancelledError()])

@@ -256,6 +256,15 @@ def test_when_the_clock_is_set_back_age_counts_from_then(*, is_restarted: bool) 
     assert bench.stage.tick(back_s + 3600) == 1
 
 
+def test_a_lane_that_was_empty_when_the_clock_was_set_back_gets_a_timer_for_its_next_window() -> None:
+    bench = Bench(Limits(max_events=2))
+    bench.feed({"crm": events(0, 1)})
+    bench.feed({"crm": events(1, 2)})
+    bench.stage.tick(NOW_S - 50)
+    bench.feed({"crm": events(2, 3)}, NOW_S + 10)
+    assert bench.stage.tick(NOW_S + 3610) == 1
+
+
 def test_a_window_over_lowered_limits_is_cut_at_the_next_append() -> None:
     bench = Bench()
     bench.feed({"crm": events(0, 7)})

@@ -1,0 +1,60 @@
+"""Ends a process that was asleep for so long that its partitions may be somebody else's.
+
+A stopped process, a frozen container or a suspended machine does not know that time went by. Its group membership ran out
+meanwhile, another worker has taken over, and whatever this one still has in its buffers would be written between the rows
+of the new owner. There is no time for good order then: on waking up it must end before it sends anything.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+EXIT_STATUS = 70
+
+log = structlog.get_logger(__name__)
+
+
+def _end_process() -> None:
+    os._exit(EXIT_STATUS)
+
+
+class Lease:
+    """A thread that notes that the process is awake; ``end`` is called where it was asleep for more than ``limit_s``.
+
+    A thread, since a busy event loop is no sign of sleep: the group's heartbeats have a thread of their own as well.
+    """
+
+    def __init__(self, limit_s: float, end: Callable[[], None] = _end_process) -> None:
+        self.limit_s = limit_s
+        self._end = end
+        self._awake_at_s = time.monotonic()
+        self._stops = threading.Event()
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._awake_at_s = time.monotonic()
+        threading.Thread(target=self._watch, name="lease", daemon=True).start()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._stops.set()
+
+    def check(self) -> None:
+        """End the process now where it has been asleep: whoever is about to send asks, as the thread may wake up later."""
+        asleep_s = time.monotonic() - self._awake_at_s
+        if asleep_s > self.limit_s and not self._stops.is_set():
+            log.critical(
+                "this worker was asleep for longer than its group membership lasts: another one may own its partitions, so it ends "
+                "at once, as if killed; nothing is lost. Start it again; give it more CPU if this repeats",
+                asleep_s=round(asleep_s, 1),
+                limit_s=round(self.limit_s, 1),
+            )
+            self._end()
+
+    def _watch(self) -> None:
+        while not self._stops.wait(min(0.2, self.limit_s / 8)):
+            self.check()
+            self._awake_at_s = time.monotonic()

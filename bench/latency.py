@@ -1,0 +1,120 @@
+"""From the seal of a batch to the moment its request is with the endpoint, at half of what the machine can take.
+
+python -m bench.latency [--seconds 15] [--rate EVENTS_PER_S]
+
+The start is the batch's own ``sealed_at``, read from the batches topic afterwards; the end is when the receiver has the
+whole request. Both clocks are the same machine's. The first 3 seconds of each run are left out.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from bench.load import integration, plain, sharing
+from bench.processes import running
+from bench.rig import PARTITIONS, Rig, get, rig, wait_quiet, wait_until
+from bench.table import show
+from bench.throughput import Contest
+from pipeline.model.batch import decode_batch
+
+WARM_UP_S = 3.0
+APPLICATIONS = 50
+
+
+async def sealed_at(brokers: str, topic: str) -> dict[str, float]:
+    """When each batch of a topic was sealed, by its id."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=brokers, enable_auto_commit=False, auto_offset_reset="earliest")
+    await consumer.start()
+    found: dict[str, float] = {}
+    try:
+        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        left = {partition for partition in partitions if ends[partition]}
+        while left:
+            for records in (await consumer.getmany(*left, timeout_ms=200)).values():
+                for record in records:
+                    batch = decode_batch(record.value)
+                    found[batch.id] = batch.sealed_at
+            left = {partition for partition in left if await consumer.position(partition) < ends[partition]}
+    finally:
+        await consumer.stop()
+    return found
+
+
+def measure(found: Rig, rate: float, seconds: float, integrations: int, repeat: int) -> list[float]:
+    """Seconds from seal to arrival, ascending."""
+    waits: list[float] = []
+    for _ in range(repeat):
+        with found.receiver("bench.arrivals") as endpoint, found.app("latency") as app:
+            topic = f"{app}-source"
+            found.create_topic(topic)
+            config = found.configure(app, topic, targets(integrations, endpoint.url))
+            with found.worker(config) as worker:
+                wait_until(worker.is_ready, "the worker is not ready", 60)
+                began_at = time.time()
+                options = ("--rate", str(rate), "--seconds", str(seconds), "--applications", str(APPLICATIONS))
+                with running("bench.feed", found.brokers, topic, *options, log=found.folder / "feed.log") as feed:
+                    feed.wait(seconds + 60)
+                wait_quiet(endpoint, lambda _: True)
+                came_at: dict[str, float] = json.loads(get(f"{endpoint.url}arrivals")[1])
+            sealed = asyncio.run(sealed_at(found.brokers, f"{app}-batches-http"))
+        waits += [at - sealed[name] for name, at in came_at.items() if sealed[name] > began_at + WARM_UP_S]
+    return sorted(waits)
+
+
+def targets(count: int, url: str) -> list[dict[str, Any]]:
+    return [integration("all", url)] if count == 1 else sharing(count, APPLICATIONS, url)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=200_000, help="for measuring what the machine can take")
+    parser.add_argument("--rate", type=float, help="feed this many events a second instead")
+    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--repeat", type=int, default=2)
+    options = parser.parse_args(arguments)
+    rows, full = [], 0.0
+    with rig() as found:
+        if options.rate is None:
+            with found.receiver() as endpoint:
+                contest = Contest(found, endpoint, plain(found, options.events))
+                full = contest.ours([integration("all", endpoint.url)]).events_per_s
+        rate = options.rate or full / 2
+        for count in (1, 50):
+            waits = measure(found, rate, options.seconds, count, options.repeat)
+
+            def at(share: float, of: list[float] = waits) -> str:
+                return f"{of[min(len(of) - 1, int(share * len(of)))] * 1000:,.1f}"
+
+            rows.append(
+                [
+                    f"{count} integration{'s'[: count > 1]}",
+                    f"{len(waits):,}",
+                    at(0.5),
+                    at(0.9),
+                    at(0.99),
+                    at(0.999),
+                    at(1),
+                ]
+            )
+            print(f"{rows[-1]}", flush=True)
+    show(
+        f"Seal to request received, at {rate:,.0f} events/s",
+        ("", "batches", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "worst ms"),
+        rows,
+        f"half of {full:,.0f} events/s, which one worker took just before"
+        if full
+        else "at the rate that was asked for",
+        f"{options.repeat} runs of {options.seconds:g} s, the first {WARM_UP_S:g} s left out; the feeding process runs on the same cores",
+    )
+
+
+if __name__ == "__main__":
+    main()
