@@ -55,7 +55,12 @@ class WorkerApp(ChunkApp):
 
     async def on_start(self) -> None:
         """Create topics, open connections."""
-        log.info("worker starting", app=self.conf.id, topic=self.topology.source.get_topic_name(), integrations=len(self.sinks))
+        log.info(
+            "worker starting",
+            app=self.conf.id,
+            topic=self.topology.source.get_topic_name(),
+            integrations=len(self.sinks),
+        )
         self.on_rebalance_complete.connect(self._tell_partitions)
         await super().on_start()
         await self.topology.create_topics()

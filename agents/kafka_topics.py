@@ -9,8 +9,8 @@ from agents.topology import MAX_RECORD_BYTES
 async def ensure_topic(brokers: str, topic: str, partitions: int) -> int:
     """Create ``topic`` unless it exists; gives the number of partitions that it has."""
     admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
-    await admin.start()
     try:
+        await admin.start()
         for described in await admin.describe_topics([topic]):
             if described.get("partitions"):
                 return len(described["partitions"])

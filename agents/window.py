@@ -3,6 +3,8 @@
 from collections import defaultdict
 from typing import Any
 
+import structlog
+
 from agents.engine import Chunk, ChunkApp
 from agents.engine.outbox import Record
 from agents.topology import Topology
@@ -13,6 +15,8 @@ from pipeline.model.batch import encode_batch, integration_of
 from pipeline.model.frame import decode_frame
 from pipeline.model.integration import BatchLimits
 from pipeline.windows.stage import WindowStage
+
+log = structlog.get_logger(__name__)
 
 
 class Windows:
@@ -25,12 +29,19 @@ class Windows:
         self._metrics = metrics
         self._limits = {integration.id: integration.batch for integration in settings.integrations}
         self._kinds = {integration.id: integration.kind for integration in settings.integrations}
+        self._source_epoch = settings.source_epoch
         self._resident_bytes = settings.worker.window_memory_bytes
         self.stages: dict[int, WindowStage] = {}
         app.on_partitions_revoked.connect(self._forget)
 
     async def _forget(self, *_args: Any, **_options: Any) -> None:
         self.stages.clear()
+
+    def _on_source_reset(self, *, topic: str, partition: int, old_epoch: int, epoch: int) -> None:
+        log.warning(
+            "source partition is read as a new one", topic=topic, partition=partition, old_epoch=old_epoch, epoch=epoch
+        )
+        self._metrics.source_reset()
 
     def _limits_of(self, lane: str) -> BatchLimits:
         return self._limits.get(integration_of(lane)) or BatchLimits()
@@ -40,7 +51,12 @@ class Windows:
         stage = self.stages.get(partition)
         if stage is None:
             table = self._topology.windows
-            stage = WindowStage(self._limits_of, read_row=lambda key: table.get(partition, key))
+            stage = WindowStage(
+                self._limits_of,
+                lambda key: table.get(partition, key),
+                source_epoch=self._source_epoch,
+                on_source_reset=self._on_source_reset,
+            )
             stage.restore(table.rows(partition), self._clock.wall_s())
             self.stages[partition] = stage
         return stage

@@ -1,27 +1,23 @@
 """Which commands there are, and what all of them have in common."""
 
-import copy
 import os
 import sys
 from typing import Any
 
 import click
+from aiokafka.errors import KafkaError
 from faust.cli.faust import cli as faust_cli
 
-from agents.commands import check, demo, ledger, local, receiver, send, worker
+from agents.commands import check, demo, fausts, ledger, local, receiver, send, worker
 from pipeline import logs
 from pipeline.errors import DistributaryError
 
 OWN = (worker.command, demo.command, check.command, send.command, receiver.command, ledger.command, local.command)
-FAUSTS = {
-    "agents": "List the stages.",
-    "tables": "List the tables.",
-    "reset": "Delete this machine's tables in the data directory; the next start reads them again from Kafka.",
-}
+_WORDS = {"datadir": "Where the tables are kept.  [default: .distributary/data]"}
 
 
 class Distributary(type(faust_cli)):  # type: ignore[misc] Faust's group class has no public name
-    """The group of all commands; own errors end a command with their message and status 1, not with a stack trace."""
+    """The group of all commands; errors that a user can do something about end one with a message and status 1."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
         """Commands in the order of their use."""
@@ -34,13 +30,9 @@ class Distributary(type(faust_cli)):  # type: ignore[misc] Faust's group class h
         except DistributaryError as error:
             click.echo(str(error), err=True)
             sys.exit(1)
-
-
-def _reworded(option: click.Parameter, words: str) -> click.Parameter:
-    """One of Faust's options, told as it is here."""
-    own: Any = copy.copy(option)
-    own.help, own.show_default = words, False
-    return own
+        except KafkaError as error:
+            click.echo(f"Kafka does not do what it is asked: {error}. Do the addresses in KAFKA_BROKERS fit?", err=True)
+            sys.exit(1)
 
 
 def _choose_config(_ctx: click.Context, _option: click.Parameter, path: str | None) -> None:
@@ -63,25 +55,15 @@ cli = Distributary(
             metavar="FILE",
             help="Read this instead of faust.yml.",
         ),
-        *(
-            _reworded(option, "Where the tables are kept.  [default: .distributary/data]")
-            if option.name == "datadir"
-            else option
-            for option in faust_cli.params
-            if option.name != "app"
-        ),
+        *(option for option in fausts.options(faust_cli, _WORDS) if option.name != "app"),
         click.Option(["-A", "--app", "app"], default="agents.app", hidden=True),
     ],
 )
-for each in OWN:
+for each in (*OWN, *fausts.commands()):
     cli.add_command(each)
-for name, words in FAUSTS.items():
-    fausts = copy.copy(faust_cli.commands[name])
-    fausts.help, fausts.short_help = words, None
-    cli.add_command(fausts)
 
 
 def main() -> None:
     """Run the command line."""
-    logs.configure("warning")
+    logs.configure("critical")  # a command says itself what is wrong; a worker sets its own level
     cli(prog_name="distributary")

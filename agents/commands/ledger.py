@@ -80,8 +80,8 @@ async def read_rows(brokers: str, changelog: str) -> dict[int, Iterable[tuple[by
     consumer = AIOKafkaConsumer(
         bootstrap_servers=brokers, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=100
     )
-    await consumer.start()
     try:
+        await consumer.start()
         async with asyncio.timeout(READ_TIMEOUT_S):
             partitions = [
                 TopicPartition(changelog, number) for number in consumer.partitions_for_topic(changelog) or ()

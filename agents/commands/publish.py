@@ -29,7 +29,11 @@ class Publisher:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._brokers, enable_idempotence=True, max_batch_size=1 << 20, max_request_size=16 << 20
         )
-        await self._producer.start()
+        try:
+            await self._producer.start()
+        except BaseException:  # whatever it is: what was opened is closed
+            await self._producer.stop()
+            raise
         self._builders = [self._producer.create_batch() for _ in range(self._partitions)]
         return self
 

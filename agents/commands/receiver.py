@@ -1,5 +1,7 @@
 """``distributary receiver``: a sample endpoint."""
 
+import os
+import textwrap
 from pathlib import Path
 
 import click
@@ -7,7 +9,11 @@ import click
 from pipeline.receiver.manners import PATHS, Manners
 from pipeline.receiver.receiver import Receiver, run_receiver
 
-_PATHS_HELP = "\n".join(f"  {path}\n      {what}" for path, what in PATHS.items())
+_PATHS_HELP = "\n".join(
+    line
+    for path, what in PATHS.items()
+    for line in textwrap.wrap(what, 76, initial_indent=f"  {path:<16}", subsequent_indent=" " * 18)
+)
 
 
 @click.command(
@@ -19,7 +25,13 @@ _PATHS_HELP = "\n".join(f"  {path}\n      {what}" for path, what in PATHS.items(
     "The options make it fail; on any receiver, these paths do so for a single integration:\n\n\b\n" + _PATHS_HELP,
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8090, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option(
+    "--port",
+    default=8090,
+    show_default=True,
+    type=click.IntRange(0, 65_535),
+    help="Port to listen on; 0 takes a free one.",
+)
 @click.option(
     "--verify/--count-only", default=True, help="Read and check bodies, or only count by the headers, which is faster."
 )
@@ -58,6 +70,8 @@ def command(
             receiver, on_ready=lambda ready: click.echo(f"receiving at {ready.url}, counting at {ready.url}stats")
         )
     except OSError as error:
-        raise click.ClickException(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port"
-        ) from error
+        if error.filename is not None:
+            raise click.ClickException(f"cannot write {error.filename}: {error.strerror}") from error
+        # asyncio's own words name the address a second time; a name that cannot be looked up has no number of the system's.
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
+        raise click.ClickException(f"cannot listen on {host}:{port}: {why}; choose another --host or --port") from error

@@ -6,6 +6,7 @@ from typing import Any
 import click
 from faust.cli.faust import cli as faust_cli
 
+from agents.commands import fausts
 from pipeline.config.load import load
 from pipeline.local.servers import addresses_or_start
 
@@ -24,7 +25,7 @@ def _start(**options: Any) -> Any:
 
 command = click.Command(
     "worker",
-    params=list(_fausts.params),
+    params=fausts.options(_fausts, {"web_bind": "Address to listen on.  [default: 127.0.0.1]"}),
     callback=_start,
     short_help="Run a worker.",
     help="Run a worker until Ctrl-C or SIGTERM.\n\nStart more of them, on any machine, to scale out; several on one machine "

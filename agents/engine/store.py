@@ -91,9 +91,7 @@ class MemoryStore(PartitionedStore):
         self._rows.clear()
         self._offsets.clear()
 
-    async def backup_partition(
-        self, tp: TP | int, flush: bool = True, purge: bool = False, keep: int = 1
-    ) -> None:
+    async def backup_partition(self, tp: TP | int, flush: bool = True, purge: bool = False, keep: int = 1) -> None:
         """Do nothing: the changelog is the backup."""
 
     def restore_backup(self, tp: TP | int, latest: bool = True, backup_id: int = 0) -> None:

@@ -67,7 +67,7 @@ def _network(value: object) -> IPv4Network | IPv6Network:
     if isinstance(value, IPv4Network | IPv6Network):
         return value
     if not isinstance(value, str):
-        raise ValueError("must be a network such as 10.1.0.0/16")  # noqa: TRY004  pydantic reports only ValueError
+        raise ValueError("must be a network such as 10.1.0.0/16")
     try:
         loose = ip_network(value, strict=False)
     except ValueError:

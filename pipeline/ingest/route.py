@@ -96,7 +96,7 @@ class Router:
         """
         decode = EventDecoder(topic, partition, self._source_epoch, self._max_event_bytes).decode
         match = self._match
-        newest_ms = max([record.timestamp for record in records], default=0)
+        stamps_ms: dict[int, int] = {}
         frames: list[tuple[int, bytes]] = []
         dead: list[DeadLetter] = []
         matched = unmatched = 0
@@ -122,14 +122,16 @@ class Router:
                 if refusal:
                     dead.append(_dead_letter(refusal, topic, partition, record))
                     continue
-                origin = (topic, partition, self._source_epoch, first_offset, offset - 1, newest_ms)
-                frames += self._frames(gathered, origin)
+                origin = (topic, partition, self._source_epoch, first_offset, offset - 1)
+                frames += self._frames(gathered, origin, stamps_ms)
                 gathered = defaultdict(list)
+                stamps_ms = {}
                 first_offset = offset
                 room_bytes = MAX_FRAMES_BYTES
             room_bytes -= needed_bytes
             matched += len(lanes)
             distance = offset - first_offset
+            stamps_ms[distance] = record.timestamp
             outward = whole = None
             for lane in lanes:
                 if lane.sends_all:
@@ -138,25 +140,33 @@ class Router:
                     item = outward = outward or (distance, published(encoded))
                 gathered[lane].append(item)
         if gathered:
-            origin = (topic, partition, self._source_epoch, first_offset, records[-1].offset, newest_ms)
-            frames += self._frames(gathered, origin)
+            origin = (topic, partition, self._source_epoch, first_offset, records[-1].offset)
+            frames += self._frames(gathered, origin, stamps_ms)
         return Routed(frames, dead, len(records), matched, unmatched)
 
-    def _frames(self, gathered: "_Gathered", origin: "_Origin") -> Iterator[tuple[int, bytes]]:
+    def _frames(
+        self, gathered: "_Gathered", origin: "_Origin", stamps_ms: dict[int, int]
+    ) -> Iterator[tuple[int, bytes]]:
         """Encode what was gathered: a frame for each target partition that has events.
+
+        A frame's newest time is that of its own events, so that it is the same in whatever chunks they are read again.
 
         Tuples stand in for ``Frame`` and ``Slice``, which encode to the same bytes: where 10,000 lanes get one event
         each, making a slice is a good part of an event's cost.
         """
         slices: list[list[_SliceParts]] = [[] for _ in range(self._partitions)]
+        newest_ms = [0] * self._partitions
+        stamp_of = stamps_ms.__getitem__
         for lane, items in gathered.items():
             if len(items) == 1:
                 ((distance, block),) = items
+                newest = stamp_of(distance)
                 size = len(block)
                 offsets = _ONE[distance] if distance < _SMALL else _packed(distance)
                 ends = _ONE[size] if size < _SMALL else _packed(size)
             else:
                 distances, bodies = zip(*items)  # noqa: B905  they are pairs; strict=True costs a tenth of a slice
+                newest = max(map(stamp_of, distances))
                 ends_at = []
                 end = -1
                 for body in bodies:
@@ -167,9 +177,10 @@ class Router:
                 ends = pack(*ends_at)
                 block = b",".join(bodies)
             slices[lane.partition].append((lane.name, offsets, ends, block))
+            newest_ms[lane.partition] = max(newest_ms[lane.partition], newest)
         for target, parts in enumerate(slices):
             if parts:
-                yield target, _encode((*origin, parts))
+                yield target, _encode((*origin, newest_ms[target], parts))
 
     def _refuse_copies(self, copy_bytes: int, lanes: "Sequence[_Lane]") -> PoisonError | None:
         """Return why an event cannot be routed where its copies for one partition are more than a record can hold."""
@@ -185,8 +196,8 @@ class Router:
 _Gathered = defaultdict[_Lane, list[tuple[int, bytes]]]
 """Lane -> distance and bytes of its events."""
 
-_Origin = tuple[str, int, int, int, int, int]
-"""The fields of ``Frame`` before its slices."""
+_Origin = tuple[str, int, int, int, int]
+"""The fields of ``Frame`` before its newest time and its slices."""
 
 _SliceParts = tuple[str, bytes, bytes, bytes]
 """The fields of ``Slice``."""

@@ -87,4 +87,6 @@ def decode_batch(value: bytes) -> Batch:
     try:
         return _decoder.decode(value)
     except msgspec.MsgspecError as error:
-        raise CodecError(f"a record of a batches topic is not a batch ({error}); was it written by another program?") from error
+        raise CodecError(
+            f"a record of a batches topic is not a batch ({error}); was it written by another program?"
+        ) from error

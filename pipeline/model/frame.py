@@ -38,7 +38,7 @@ class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The share of one source chunk that belongs to one target partition.
 
     ``first_offset`` and ``last_offset`` are those of the source chunk, matched or not; ``newest_ms`` is the newest Kafka
-    timestamp in it; ``source_epoch`` is the operator's count of re-creations of the source topic.
+    timestamp of the frame's own events; ``source_epoch`` is the operator's count of re-creations of the source topic.
     """
 
     source_topic: str
@@ -67,4 +67,6 @@ def decode_frame(value: bytes) -> Frame:
     try:
         return _decoder.decode(value)
     except msgspec.MsgspecError as error:
-        raise CodecError(f"a record of the routed topic is not a frame ({error}); was it written by another program?") from error
+        raise CodecError(
+            f"a record of the routed topic is not a frame ({error}); was it written by another program?"
+        ) from error

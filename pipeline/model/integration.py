@@ -29,7 +29,7 @@ def checked_id(text: str) -> str:
 def _whole_number(value: object) -> object:
     # To pydantic true is 1, which nobody means who writes max_events: true.
     if isinstance(value, bool):
-        raise ValueError("must be a whole number")  # noqa: TRY004  pydantic reports only ValueError
+        raise ValueError("must be a whole number")
     return value
 
 
@@ -44,7 +44,7 @@ def _name(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise ValueError("must be text; put it in quotes")  # noqa: TRY004  pydantic reports only ValueError
+        raise ValueError("must be text; put it in quotes")
     if not value.strip() or len(value) > _LONGEST_NAME or not value.isprintable():
         raise ValueError(f"must be 1 to {_LONGEST_NAME} printable characters")
     return value.strip()
@@ -61,7 +61,7 @@ def _platform(value: object) -> str:
     if value == EVERYTHING:
         return EVERYTHING
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError("must be a platform's name or number")  # noqa: TRY004  pydantic reports only ValueError
+        raise ValueError("must be a platform's name or number")
     return platform_name(value.strip() if isinstance(value, str) else value)
 
 

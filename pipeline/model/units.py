@@ -114,7 +114,7 @@ class Duration:
                 raise ValueError(f"{value} has no unit; write {value}s for seconds (units: ms, s, m, h, d)")
             seconds = float(value)
         else:
-            raise ValueError("must be a duration such as 250ms, 30s, 5m, 1h or 3d")  # noqa: TRY004  pydantic reports only ValueError
+            raise ValueError("must be a duration such as 250ms, 30s, 5m, 1h or 3d")
         if math.isnan(seconds) or seconds < self.least_s:
             raise ValueError(f"is too short; at least {format_duration(self.least_s)}")
         if seconds > self.most_s:
@@ -150,7 +150,7 @@ class Size:
                 )
             size = value
         else:
-            raise ValueError("must be a size such as 512B, 64KiB, 1MiB or 8MB")  # noqa: TRY004  pydantic reports only ValueError
+            raise ValueError("must be a size such as 512B, 64KiB, 1MiB or 8MB")
         if size < self.least_bytes:
             raise ValueError(f"is too small; at least {format_size(self.least_bytes)}")
         if size > self.most_bytes:

@@ -142,7 +142,9 @@ def test_a_lane_row_that_was_tampered_with_is_found(stored: int, missing: int):
             worker.ledger()
     else:
         ledger = worker.ledger()
-        assert ledger.is_balanced is (stored < 10)  # what is not registered yet is on its way; what was never sealed is not
+        assert ledger.is_balanced is (
+            stored < 10
+        )  # what is not registered yet is on its way; what was never sealed is not
 
 
 def test_delivered_events_that_nobody_matched_are_counted_as_too_many():

@@ -1,0 +1,35 @@
+"""Faust's own commands and options, told in this project's words."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from faust.cli.faust import cli as faust_cli
+
+HELP = {
+    "agents": "List the stages.",
+    "tables": "List the tables.",
+    "reset": "Delete this machine's tables from the data directory.\n\nThe next start reads them again from Kafka.",
+}
+
+
+def options(command: click.Command, words: Mapping[str, str]) -> list[click.Parameter]:
+    """The command's options, those named in ``words`` with that help."""
+    return [_reworded(option, words[option.name]) if option.name in words else option for option in command.params]
+
+
+def _reworded(option: click.Parameter, words: str) -> click.Parameter:
+    own: Any = copy.copy(option)
+    own.help, own.show_default = words, False
+    return own
+
+
+def commands() -> list[click.Command]:
+    """Those of Faust's commands that are good for something here."""
+    found = []
+    for name, words in HELP.items():
+        command = copy.copy(faust_cli.commands[name])
+        command.help, command.short_help = words, words.partition("\n")[0]
+        found.append(command)
+    return found
