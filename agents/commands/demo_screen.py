@@ -70,5 +70,5 @@ def draw(now: Figures, rate_per_s: float, pages: str) -> Group:
     flow.add_row(
         f"{now.ledger['delivered']:,}", f"delivered in {now.batches:,} requests, now {rate_per_s:,.0f} events/s"
     )
-    flow.add_row(f"{now.ledger['parked']:,}", "parked: given up after the last retry, replayable")
+    flow.add_row(f"{now.ledger['parked']:,}", "parked: given up after the last retry, kept in a topic")
     return Group(flow, Text(pages, style="dim"))

@@ -21,7 +21,7 @@ from agents.engine.topic import ChunkTopic
 log = structlog.get_logger(__name__)
 
 NO_ROOM_POLL_S = 0.01
-FETCH_WAIT_MS = 100
+FETCH_WAIT_MS = 25
 """How long the broker may hold a fetch open: also the longest time that a partition which was drained just after a fetch was
 sent waits for the next one, since one fetch is open a broker."""
 
