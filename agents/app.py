@@ -74,7 +74,8 @@ class WorkerApp(ChunkApp):
     async def _tell_partitions(self, *_args: Any, **_options: Any) -> None:
         names = {self.topology.source.get_topic_name(), self.topology.routed.get_topic_name()}
         owned = {name: sorted(tp.partition for tp in self.assignment() if tp.topic == name) for name in sorted(names)}
-        log.info("worker ready", partitions=owned)
+        if not self.is_assignment_partial:
+            log.info("worker ready", partitions=owned)
 
     def _on_core_failed(self, failure: Any) -> None:
         if not failure.cancelled() and failure.exception() is not None:
@@ -141,7 +142,7 @@ def make_app(settings: Settings, brokers: str) -> WorkerApp:
             limits=DeliveryLimits(
                 slots=settings.worker.delivery_slots, resident_bytes=settings.worker.delivery_memory_bytes
             ),
-            observer=observe.DeliveryMetrics(metrics, spec.kind),
+            observer=observe.DeliveryMetrics(metrics, spec.kind, clock),
         )
         app.sinks.extend(sinks.values())
         app.cores.append(core)

@@ -1,7 +1,10 @@
 """What a worker tells about itself: metrics of its stages, and whether it is alive and ready."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+
+import structlog
 
 from agents.deliver import Delivery
 from agents.engine import ChunkApp
@@ -10,16 +13,24 @@ from agents.window import Windows
 from pipeline.clock import Clock
 from pipeline.delivery.rows import Fate
 from pipeline.metrics import CONTENT_TYPE, Metrics, catalogue
-from pipeline.model.attempt import Outcome
+from pipeline.model.attempt import Outcome, Verdict
 from pipeline.model.batch import integration_of
+
+log = structlog.get_logger(__name__)
+
+TELL_PAUSE_S = 30.0
 
 
 class DeliveryMetrics:
-    """Counts what one delivery core does."""
+    """Counts what one delivery core does, and logs what an operator should know of it."""
 
-    def __init__(self, metrics: Metrics, kind: str) -> None:
+    def __init__(self, metrics: Metrics, kind: str, clock: Clock) -> None:
         self._metrics = metrics
         self._kind = kind
+        self._clock = clock
+        self._failing: set[str] = set()
+        self._told_at_s: dict[tuple[str, str], float] = {}
+        self._untold: Counter[tuple[str, str]] = Counter()
 
     def started(self, lane: str, attempt: int, waited_s: float) -> None:  # noqa: ARG002 the protocol's signature
         """A try begins, ``waited_s`` after the batch was sealed."""
@@ -28,7 +39,14 @@ class DeliveryMetrics:
 
     def attempted(self, lane: str, attempt: int, outcome: Outcome, next_at: float | None) -> None:  # noqa: ARG002 the protocol's signature
         """A try ended."""
-        self._metrics.attempted(integration_of(lane), self._kind, outcome.verdict, outcome.duration_s, attempt=attempt)
+        integration = integration_of(lane)
+        self._metrics.attempted(integration, self._kind, outcome.verdict, outcome.duration_s, attempt=attempt)
+        if outcome.verdict is not Verdict.DELIVERED:
+            self._failing.add(integration)
+            self._tell(integration, "endpoint fails", detail=outcome.detail)
+        elif integration in self._failing:
+            self._failing.discard(integration)
+            self._tell(integration, "endpoint takes batches again")
 
     def finished(self, lane: str, events: int, fate: Fate, waited_s: float) -> None:
         """A batch is done."""
@@ -37,8 +55,18 @@ class DeliveryMetrics:
             self._metrics.delivered(integration, self._kind, events=events, latency_s=waited_s)
         elif fate is Fate.PARKED:
             self._metrics.parked(integration, self._kind, events=events)
+            self._tell(integration, "batches are parked")
         else:
             self._metrics.discarded(integration, self._kind, events=events)
+            self._tell(integration, "batches are discarded")
+
+    def _tell(self, integration: str, what: str, **details: str) -> None:
+        """Log what an operator should know, at most once in a while for each integration, with how often it was so."""
+        key, now_s = (integration, what), self._clock.monotonic_s()
+        self._untold[key] += 1
+        if now_s - self._told_at_s.get(key, -TELL_PAUSE_S) >= TELL_PAUSE_S:
+            self._told_at_s[key] = now_s
+            log.warning(what, integration=integration, times=self._untold.pop(key), **details)
 
     def repeated(self, lane: str, events: int) -> None:  # noqa: ARG002 the protocol's signature
         """Events of a batch record were known already."""
@@ -175,10 +203,12 @@ def _changes(app: ChunkApp) -> Iterator[tuple[str, int]]:
 
 
 def _why_not_ready(app: ChunkApp) -> str | None:
-    if app.should_stop:
-        return "the worker is stopping"
-    if app.rebalancing:
-        return "partitions are being assigned"
-    if not app.tables.actives_ready:
-        return "tables are being recovered"
-    return None
+    reasons = (
+        (app.should_stop, "the worker is stopping"),
+        (app.outbox.has_failed, "records could not be sent, the worker is stopping"),
+        (not app.consumer.is_group_reachable, "the broker that coordinates the group does not answer"),
+        (app.rebalancing, "partitions are being assigned"),
+        (app.is_assignment_partial, "topics are missing from the assignment"),
+        (not app.tables.actives_ready, "tables are being recovered"),
+    )
+    return next((reason for is_so, reason in reasons if is_so), None)

@@ -2,14 +2,19 @@
 
 import asyncio
 
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from pipeline.errors import CodecError
 from pipeline.model.batch import Batch, decode_batch
 
+log = structlog.get_logger(__name__)
+
 SKIP_RECORDS = 200
 """Up to this far ahead it is cheaper to read on than to seek, which throws away what was fetched."""
 READ_TIMEOUT_S = 30.0
+RETRY_PAUSE_S = 1.0
 
 
 class BatchReader:
@@ -25,9 +30,23 @@ class BatchReader:
     async def read(self, partition: int, offset: int) -> Batch:
         """Read the batch at ``offset``.
 
-        Raises ``CodecError`` where retention has removed it or it is no batch, and ``TimeoutError`` or ``KafkaError`` where
-        the broker does not answer.
+        Raises ``CodecError`` where retention has removed it or it is no batch. Waits, and says so, while the broker does not
+        answer.
         """
+        while True:
+            try:
+                return await self._read(partition, offset)
+            except (KafkaError, TimeoutError) as error:
+                log.warning(
+                    "a batch cannot be read back, trying again",
+                    topic=self._topic,
+                    partition=partition,
+                    offset=offset,
+                    error=repr(error),
+                )
+                await asyncio.sleep(RETRY_PAUSE_S)
+
+    async def _read(self, partition: int, offset: int) -> Batch:
         async with self._reading:
             consumer = await self._positioned(partition, offset)
             async with asyncio.timeout(READ_TIMEOUT_S):
@@ -51,11 +70,16 @@ class BatchReader:
                 auto_offset_reset="earliest",
                 fetch_max_wait_ms=50,
             )
-            await consumer.start()
+            try:
+                await consumer.start()
+            except BaseException:  # cancelled or refused, it must not stay half open
+                await consumer.stop()
+                raise
             self._consumer = consumer
-        if self._next is None or self._next[0] != partition:
+        position, self._next = self._next, None  # a read that is cancelled leaves the consumer anywhere
+        if position is None or position[0] != partition:
             consumer.assign([TopicPartition(self._topic, partition)])
-        elif self._next[1] <= offset <= self._next[1] + SKIP_RECORDS:
+        elif position[1] <= offset <= position[1] + SKIP_RECORDS:
             return consumer
         consumer.seek(TopicPartition(self._topic, partition), offset)
         return consumer

@@ -1,14 +1,21 @@
 """``distributary worker``: Faust's worker, with servers of its own where none are named."""
 
+import asyncio
+import fcntl
 import os
+import socket
+from pathlib import Path
 from typing import Any
 
 import click
+from aiokafka.client import AIOKafkaClient
 from faust.cli.faust import cli as faust_cli
 
 from agents.commands import fausts
 from pipeline.config.load import load
-from pipeline.local.servers import addresses_or_start
+from pipeline.local.servers import addresses_or_start, default_directory
+
+DEFAULT_WEB_PORT = 6066
 
 _fausts = faust_cli.commands["worker"]
 
@@ -20,7 +27,48 @@ def _start(**options: Any) -> Any:
         kafka=brokers, names=["kafka"], on_progress=lambda line: click.echo(line, err=True)
     ) as addresses:
         os.environ["KAFKA_BROKERS"] = addresses.kafka
+        folder = Path(os.environ.get("F_DATADIR") or default_directory() / "data")
+        options["web_bind"] = options.get("web_bind") or "127.0.0.1"
+        if options.get("with_web", True):
+            _check_port(options["web_bind"], options.get("web_port") or DEFAULT_WEB_PORT)
+        _own(folder)
+        asyncio.run(_reach(addresses.kafka))
         return click.get_current_context().invoke(_fausts, **options)
+
+
+def _check_port(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen on {host}:{port} for metrics and health: {error.strerror}; choose another --web-port"
+        ) from error
+
+
+def _own(folder: Path) -> None:
+    """Take the data directory for this process; the lock lasts as long as it does."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot use the data directory {folder}: {error.strerror}; choose another --datadir"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise click.ClickException(
+            f"the data directory {folder} is in use by another worker: give each worker a --datadir of its own"
+        ) from error
+
+
+async def _reach(brokers: str) -> None:
+    """Raise ``KafkaError`` where no broker answers, before anything is started for nothing."""
+    client = AIOKafkaClient(bootstrap_servers=brokers)
+    try:
+        await client.bootstrap()
+    finally:
+        await client.close()
 
 
 command = click.Command(

@@ -23,7 +23,7 @@ from pipeline.errors import SendFailedError, UnsupportedFeatureError
 RELEASE_DEADLINE_S = 20.0
 """How long partitions that leave may take to finish; well under the group's rebalance time-out."""
 
-REJOIN_PAUSE_S = 0.5
+REJOIN_PAUSE_S = 0.25
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +50,7 @@ class ChunkApp(faust.App):
         self._outbox: Outbox | None = None
         self.is_broker_deaf = False
         self.is_assignment_partial = False
+        self._rejoin_pause_s = REJOIN_PAUSE_S
         super().__init__(app_id, **{"Stream": ChunkStream, "stream_wait_empty": True, **options})
 
     def chunk_topic(self, name: str, **options: Any) -> ChunkTopic:
@@ -116,15 +117,22 @@ class ChunkApp(faust.App):
     async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         # The group's leader leaves out topics that its copy of the cluster's metadata lacks, as it does for a moment after a
         # topic was created or a broker came back. A stage without its table's changelog would begin again at nothing.
-        missing = sorted(set(self.chunk_topics) - set(self.assignor._topic_groups))
+        missing = self._left_out() if self.tables.changelog_topics else []
         self.is_assignment_partial = bool(missing)
+        if not missing:
+            self._rejoin_pause_s = REJOIN_PAUSE_S
         await super()._on_partitions_assigned(assigned, generation_id)
         if missing:
             log.warning("topics are missing from the assignment, asking for another one", topics=missing)
             self.add_future(self._rejoin_soon())
 
+    def _left_out(self) -> list[str]:
+        read = (name for name, topic in self.chunk_topics.items() if topic.has_agent or topic.internal)
+        return sorted(set(read) - set(self.assignor._topic_groups))
+
     async def _rejoin_soon(self) -> None:
-        await asyncio.sleep(REJOIN_PAUSE_S)
+        self._rejoin_pause_s = min(30.0, 2 * self._rejoin_pause_s)
+        await asyncio.sleep(self._rejoin_pause_s)
         await self.consumer.rejoin()
 
     async def _on_agent_error(self, agent: Any, error: BaseException) -> None:

@@ -1,6 +1,7 @@
 """A run of records of one partition, as one message to Faust."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ class Chunk(ConsumerMessage):
     The chunk is finished, and its offsets may be committed, when the agent's loop body is done and every hold is released.
     """
 
-    __slots__ = ("_on_finished", "_open_holds", "first_offset", "is_tick", "records", "size_bytes")
+    __slots__ = ("_on_finished", "_open_holds", "first_offset", "handed_out_at_s", "is_tick", "records", "size_bytes")
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Chunk(ConsumerMessage):
             generation_id=generation_id,
         )
         self.first_offset: int = records[0].offset if records else -1
+        self.handed_out_at_s = time.monotonic()
         self.records: Sequence[Any] = records
         self.is_tick = not records
         self.size_bytes = size_bytes

@@ -34,6 +34,11 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when the consumer starts
         return consumer
 
+    @property
+    def is_group_reachable(self) -> bool:
+        """Whether the group's coordinator is known; aiokafka forgets it when it does not answer."""
+        return self._consumer is not None and self._consumer._coordinator.coordinator_id is not None
+
     async def rejoin(self) -> None:
         """Ask the broker again which topics there are, and the group for another assignment."""
         await self.call_thread(self._rejoin, self._ensure_consumer())
@@ -101,12 +106,17 @@ class ChunkConsumer(driver.Consumer):
         self._unfinished: dict[TP, deque[Chunk]] = {}
         self._committable: dict[TP, int] = {}
         self._ticking: set[TP] = set()
-        self._first_unfinished_since_s: dict[TP, float] = {}
         self._suspected_holes: dict[TP, tuple[int, int]] = {}
+        self._thrown_away: set[TP] = set()
         super().__init__(*args, **options)
 
     def _new_consumer_thread(self) -> ChunkConsumerThread:
         return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    @property
+    def is_group_reachable(self) -> bool:
+        """Whether the broker that coordinates the consumer group is known and answers."""
+        return self._thread.is_group_reachable
 
     async def rejoin(self) -> None:
         """Ask the group for another assignment."""
@@ -121,6 +131,7 @@ class ChunkConsumer(driver.Consumer):
         if self.app.is_assignment_partial:
             await self.sleep(0.05)
             return {}, set()
+        await self._go_back_to_what_was_thrown_away()
         await self._hand_out_backlogs(generation_id)
         active = self._get_active_partitions()
         fetchable = {tp for tp in active if tp not in self._backlogs}
@@ -130,38 +141,52 @@ class ChunkConsumer(driver.Consumer):
         records = await self._getmany(
             active_partitions=fetchable, timeout=NO_ROOM_POLL_S if self._backlogs else timeout
         )
-        if not records or not self.flow_active or generation_id != self.app.consumer_generation_id:
+        if not records:
+            return {}, active
+        if not self.flow_active or generation_id != self.app.consumer_generation_id:
+            self._thrown_away.update(ensure_TP(tp) for tp in records)
             return {}, active
         others = {}
         for fetched_tp, fetched in records.items():
             tp = ensure_TP(fetched_tp)
             if tp.topic in self.app.chunk_topics:
                 if tp in fetchable:
-                    await self._add_backlog(tp, fetched)
+                    self._add_backlog(tp, fetched)
             else:
                 others[fetched_tp] = fetched
         await self._hand_out_backlogs(generation_id)
         return others, active
 
-    async def _add_backlog(self, tp: TP, records: list[Any]) -> None:
+    def _add_backlog(self, tp: TP, records: list[Any]) -> None:
         read_offset = self._read_offset[tp]
         if read_offset is None:  # between the assignment and the seek that says where to begin
+            self._thrown_away.add(tp)
             return
         if records[0].offset < read_offset:  # delivered again after a seek
             records = [record for record in records if record.offset >= read_offset]
         elif records[0].offset > read_offset:
-            # A fetch that was open during a rebalance may end after it: it has taken records of the new assignment along,
-            # and they were thrown away. So a hole is believed only when it is found again.
+            # Nothing may be skipped, whatever moved the position: a hole is believed only when it is found again.
             hole = (read_offset, records[0].offset)
             if self._suspected_holes.pop(tp, None) != hole:
                 self._suspected_holes[tp] = hole
-                with contextlib.suppress(IllegalStateError):  # it leaves: its next owner starts at the committed offset
-                    await self.seek_wait({tp: read_offset})
+                self._thrown_away.add(tp)
                 return
         if records:
             self._backlogs[tp] = _Backlog(records)
             self.app.chunk_topics[tp.topic].backlogs += 1
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+
+    async def _go_back_to_what_was_thrown_away(self) -> None:
+        """Read again what was fetched and not used.
+
+        A fetch that is open during a rebalance may end after it, and then takes records of the new assignment along.
+        """
+        assigned = self.assignment()
+        offsets = {tp: offset for tp in self._thrown_away & assigned if (offset := self._read_offset[tp]) is not None}
+        self._thrown_away &= assigned - offsets.keys()
+        if offsets:
+            with contextlib.suppress(IllegalStateError):  # they leave: the next owner begins at the committed offsets
+                await self.seek_wait(offsets)
 
     async def _hand_out_backlogs(self, generation_id: int) -> None:
         waiting = deque(self._backlogs)
@@ -185,7 +210,6 @@ class ChunkConsumer(driver.Consumer):
             if not topic.internal:
                 topic.hand_out(chunk)
                 self._unfinished.setdefault(tp, deque()).append(chunk)
-                self._first_unfinished_since_s.setdefault(tp, time.monotonic())
                 self.app.on_chunk(chunk, len(records))
             self._read_offset[tp] = chunk.offset + 1
             await self.wait_first(self.callback(chunk), self.suspend_flow.wait())
@@ -251,18 +275,13 @@ class ChunkConsumer(driver.Consumer):
         self.app.chunk_topics[chunk.tp.topic].take_back(chunk)
         while unfinished and unfinished[0].acked:
             self._committable[chunk.tp] = unfinished.popleft().offset + 1
-        if unfinished:
-            self._first_unfinished_since_s[chunk.tp] = time.monotonic()
-        else:
-            self._first_unfinished_since_s.pop(chunk.tp, None)
 
     def uncommitted(self) -> Iterator[tuple[TP, int, float]]:
         """For each partition that has any: its unfinished chunks and the seconds for which the first has been so."""
         now_s = time.monotonic()
         for tp, chunks in self._unfinished.items():
-            since_s = self._first_unfinished_since_s.get(tp)
-            if chunks and since_s is not None:
-                yield tp, len(chunks), now_s - since_s
+            if chunks:
+                yield tp, len(chunks), now_s - chunks[0].handed_out_at_s
 
     # -- committing -------------------------------------------------------------------------------------------------
 
@@ -290,11 +309,15 @@ class ChunkConsumer(driver.Consumer):
     async def perform_seek(self) -> None:
         """Go back to the committed offsets; whatever was fetched beyond them is forgotten and fetched again."""
         self._forget(set(self._unfinished) | set(self._backlogs) | self._ticking)
-        await super().perform_seek()
-        for tp in self.assignment():
+        for each, offset in (await self.seek_to_committed()).items():
+            tp = ensure_TP(each)
             topic = self.app.chunk_topics.get(tp.topic)
-            if topic is not None and not topic.internal and self._read_offset[tp] is None:
-                self._read_offset[tp] = 0  # nothing was committed yet: it begins at the beginning
+            if topic is None:
+                self._read_offset[tp] = offset
+            elif not topic.internal:  # of changelogs a recovery says where they are read from
+                self._read_offset[tp] = offset or 0
+            if offset is not None:
+                self._committed_offset[tp] = offset or None
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
         """Go to offsets, and remember them also where they are 0."""
@@ -321,5 +344,4 @@ class ChunkConsumer(driver.Consumer):
                 topic.backlogs -= 1
             self._suspected_holes.pop(tp, None)
             self._committable.pop(tp, None)
-            self._first_unfinished_since_s.pop(tp, None)
             self._ticking.discard(tp)

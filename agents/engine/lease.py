@@ -17,6 +17,11 @@ EXIT_STATUS = 70
 log = structlog.get_logger(__name__)
 
 
+def _awake_clock_s() -> float:
+    """Seconds that also pass while the machine is suspended, where the system can tell."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 def _end_process() -> None:
     os._exit(EXIT_STATUS)
 
@@ -30,12 +35,12 @@ class Lease:
     def __init__(self, limit_s: float, end: Callable[[], None] = _end_process) -> None:
         self.limit_s = limit_s
         self._end = end
-        self._awake_at_s = time.monotonic()
+        self._awake_at_s = _awake_clock_s()
         self._stops = threading.Event()
 
     def start(self) -> None:
         """Begin to watch."""
-        self._awake_at_s = time.monotonic()
+        self._awake_at_s = _awake_clock_s()
         threading.Thread(target=self._watch, name="lease", daemon=True).start()
 
     def stop(self) -> None:
@@ -44,7 +49,7 @@ class Lease:
 
     def check(self) -> None:
         """End the process now where it has been asleep: whoever is about to send asks, as the thread may wake up later."""
-        asleep_s = time.monotonic() - self._awake_at_s
+        asleep_s = _awake_clock_s() - self._awake_at_s
         if asleep_s > self.limit_s and not self._stops.is_set():
             log.critical(
                 "this worker was asleep for longer than its group membership lasts: another one may own its partitions, so it ends "
@@ -57,4 +62,4 @@ class Lease:
     def _watch(self) -> None:
         while not self._stops.wait(min(0.2, self.limit_s / 8)):
             self.check()
-            self._awake_at_s = time.monotonic()
+            self._awake_at_s = _awake_clock_s()

@@ -72,7 +72,7 @@ class Outbox(Service):
         self._queues: dict[tuple[str, int], deque[_Item]] = {}
         self._senders: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._lease = Lease(lease_s)
-        self._has_failed = False
+        self.has_failed = False
         self._is_reported = False
 
     def send(
@@ -105,7 +105,7 @@ class Outbox(Service):
             started = await self.app.maybe_start_producer()
             await started.watch_topic(target[0])
             producer = started.raw
-            while queue and not self._has_failed:
+            while queue and not self.has_failed:
                 # One at a time, as aiokafka sends them: of what follows a batch that failed, nothing may be stored.
                 await asyncio.wait([await self._send_batch(producer, target, queue)])
         except Exception as error:  # noqa: BLE001 whatever it is, records stay unsent: the worker must not go on
@@ -129,7 +129,7 @@ class Outbox(Service):
                     item.acknowledge(groups, last_offset)
             except Exception as error:  # noqa: BLE001 refused by the broker or not stored here: the worker must not go on
                 self.app.loop.create_task(self._fail(target, error))
-                self._has_failed = True
+                self.has_failed = True
 
         sent.add_done_callback(on_sent)
         return sent
@@ -137,7 +137,7 @@ class Outbox(Service):
     async def _fail(self, target: tuple[str, int], error: Exception) -> None:
         if self._is_reported or self.app.should_stop:
             return
-        self._has_failed = self._is_reported = True
+        self.has_failed = self._is_reported = True
         reason: Exception = error
         if not isinstance(error, SendFailedError):
             reason = SendFailedError(

@@ -31,7 +31,7 @@ class ChunkTable(faust.Table):
             "key_type": bytes,
             "value_type": bytes,
             "recovery_buffer_size": 2,
-            "standby_buffer_size": 2,
+            "standby_buffer_size": 1,  # a chunk at once, or the last one would wait for the next
             **options,
         }
         if options.get("window") is not None or options.get("is_global"):

@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -82,7 +83,7 @@ async def crash_reason(app: ChunkApp, within_s: float = 10.0) -> BaseException:
 async def until(is_so: Callable[[], object], within_s: float = 10.0) -> None:
     """Wait until ``is_so()``."""
     async with asyncio.timeout(within_s):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110  whatever it is, it has no event
             await asyncio.sleep(0.01)
 
 
@@ -94,7 +95,7 @@ class Broker:
         self.admin = AIOKafkaAdminClient(bootstrap_servers=address)
         self.producer = AIOKafkaProducer(bootstrap_servers=address, max_request_size=16 << 20, linger_ms=0)
 
-    async def __aenter__(self) -> "Broker":
+    async def __aenter__(self) -> Self:
         await self.admin.start()
         await self.producer.start()
         return self
@@ -133,12 +134,14 @@ class Broker:
         offsets = await self.admin.list_consumer_group_offsets(group, partitions=[tp])
         return offsets[tp].offset
 
-    async def until_committed(self, group: str, topic: str, offset: int, partition: int = 0, within_s: float = 10.0) -> None:
+    async def until_committed(
+        self, group: str, topic: str, offset: int, partition: int = 0, within_s: float = 10.0
+    ) -> None:
         """Wait until exactly ``offset`` is committed."""
         found = None
         try:
             async with asyncio.timeout(within_s):
-                while (found := await self.committed(group, topic, partition)) != offset:
+                while (found := await self.committed(group, topic, partition)) != offset:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise AssertionError(f"{topic}: committed is {found}, not {offset}") from None

@@ -1,6 +1,6 @@
-"""A worker process of its own: copies each record of a topic, and counts in a table. ``python -m tests.support.engine_worker JSON``.
+"""A worker process of its own: sends a record for each chunk and tick. ``python -m tests.support.engine_worker JSON``.
 
-The JSON object: ``name``, ``address``, ``datadir``, ``source``, ``target`` and, if wanted, ``options`` for the app. A record
+The JSON object: ``name``, ``address``, ``datadir``, ``source``, ``target`` and further options of the app. A record
 with the value ``raise`` makes the agent raise. Each chunk is told on standard output, as ``chunk FIRST-LAST``.
 """
 
@@ -24,13 +24,15 @@ def build(name: str, address: str, datadir: str, source: str, target: str, **opt
                 raise ValueError("told to raise")
             chunk.follow(app.outbox.send(target, chunk.partition, [[(None, b"tick" if chunk.is_tick else b"record")]]))
             if not chunk.is_tick:
-                print(f"chunk {chunk.first_offset}-{chunk.offset}", flush=True)
+                sys.stdout.write(f"chunk {chunk.first_offset}-{chunk.offset}\n")
+                sys.stdout.flush()
 
     return app
 
 
 async def _announce() -> None:
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

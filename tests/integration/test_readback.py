@@ -1,0 +1,53 @@
+"""Single batches read back from a real topic, whatever happened to the read before."""
+
+import asyncio
+import contextlib
+import uuid
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from agents.kafka_topics import ensure_topic
+from agents.readback import BatchReader
+from pipeline.model.batch import Batch, SealReason, encode_batch
+from pipeline.model.events import EventRun
+
+BATCHES = 300
+
+
+def batch(partition: int, number: int) -> Batch:
+    run = EventRun.of([b"{}"])
+    return Batch(f"lane-{partition}", number, number + 1, SealReason.COUNT, 1.0, 2.0, run.packed_ends(), run.block)
+
+
+@pytest.fixture
+async def reader(kafka: str):
+    topic = f"batches-{uuid.uuid4().hex[:8]}"
+    await ensure_topic(kafka, topic, 2)
+    async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
+        for partition in (0, 1):
+            for number in range(BATCHES):
+                await producer.send(topic, encode_batch(batch(partition, number)), partition=partition)
+        await producer.flush()
+    reader = BatchReader(kafka, topic)
+    yield reader
+    await reader.close()
+
+
+@pytest.mark.parametrize(("cancelled", "then"), [((1, 20), (0, 20)), ((0, 250), (0, 12))])
+async def test_a_cancelled_read_leaves_no_trace(
+    reader: BatchReader, cancelled: tuple[int, int], then: tuple[int, int]
+) -> None:
+    assert await reader.read(0, 10) == batch(0, 10)
+    task = asyncio.create_task(reader.read(*cancelled))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert await reader.read(*then) == batch(*then)
+
+
+async def test_batches_are_read_in_any_order(reader: BatchReader) -> None:
+    for partition, number in ((0, 5), (0, 6), (1, 299), (0, 200), (0, 0), (1, 0)):
+        assert await reader.read(partition, number) == batch(partition, number)
