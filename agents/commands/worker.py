@@ -4,11 +4,13 @@ import asyncio
 import fcntl
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
 from faust.cli.faust import cli as faust_cli
 
 from agents.commands import fausts
@@ -16,6 +18,8 @@ from pipeline.config.load import load
 from pipeline.local.servers import addresses_or_start, default_directory
 
 DEFAULT_WEB_PORT = 6066
+REACH_S = 60.0
+REACH_PAUSE_S = 2.0
 
 _fausts = faust_cli.commands["worker"]
 
@@ -63,12 +67,19 @@ def _own(folder: Path) -> None:
 
 
 async def _reach(brokers: str) -> None:
-    """Raise ``KafkaError`` where no broker answers, before anything is started for nothing."""
-    client = AIOKafkaClient(bootstrap_servers=brokers)
-    try:
-        await client.bootstrap()
-    finally:
-        await client.close()
+    """Wait for a broker that answers, so that workers may be started before it; raises ``KafkaError`` after a minute."""
+    deadline_s = time.monotonic() + REACH_S
+    while True:
+        client = AIOKafkaClient(bootstrap_servers=brokers)
+        try:
+            return await client.bootstrap()
+        except KafkaError:
+            if time.monotonic() >= deadline_s:
+                raise
+            click.echo(f"waiting for Kafka at {brokers}", err=True)
+            await asyncio.sleep(REACH_PAUSE_S)
+        finally:
+            await client.close()
 
 
 command = click.Command(
