@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from faust.cli.faust import cli as faust_cli
 
 from agents.commands import fausts
-from pipeline.config.load import load
+from agents.settings import current
 from pipeline.local.servers import addresses_or_start, default_directory
 
 DEFAULT_WEB_PORT = 6066
@@ -25,7 +25,7 @@ _fausts = faust_cli.commands["worker"]
 
 
 def _start(**options: Any) -> Any:
-    settings = load()
+    settings = current()
     brokers = ",".join(settings.brokers) if settings.brokers else None
     with addresses_or_start(
         kafka=brokers, names=["kafka"], on_progress=lambda line: click.echo(line, err=True)

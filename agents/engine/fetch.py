@@ -62,6 +62,8 @@ def _take(tp: Any, result: FetchResult) -> list[Any]:
     if not result.check_assignment(tp) or not result.has_more():
         return []
     fetched = result._partition_records
+    # Its generator, which is not used here, refers back to it: unbroken, the circle keeps the whole fetched buffer alive.
+    fetched._records_iterator = None
     wanted_offset = fetched.next_fetch_offset
     records: list[Any] = []
     while fetched._records.has_next():
