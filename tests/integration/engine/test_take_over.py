@@ -1,0 +1,80 @@
+"""Two workers share partitions, and one goes on where the other stopped."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from agents.engine import ChunkApp
+from tests.support.chunk_worker import Broker, fresh_name, make_app, running, until
+
+PARTITIONS = 4
+
+
+class Counting:
+    """A worker that counts records by key in its table, each by what the stored row says, and notes who did it."""
+
+    def __init__(self, name: str, broker: Broker, datadir, topic: str, **options) -> None:
+        self.app: ChunkApp = make_app(name, broker.address, datadir, topic_partitions=PARTITIONS, **options)
+        self.table = self.app.chunk_table("counts", partitions=PARTITIONS)
+        self.topic = topic
+        self.events = self.app.chunk_topic(topic, tick_s=0.05)
+        self.counts: dict[int, dict[bytes, int]] = {}
+        self.app.on_partitions_revoked.connect(self._forget)
+
+        @self.app.agent(self.events)
+        async def count(stream):
+            async for chunk in stream:
+                counts = self.counts.get(chunk.partition)
+                if counts is None:
+                    rows = self.table.rows(chunk.partition)
+                    counts = self.counts[chunk.partition] = {key: int(value) for key, value in rows}
+                if chunk.is_tick:
+                    continue
+                for record in chunk.records:
+                    counts[record.value] = counts.get(record.value, 0) + 1
+                group = [(key, b"%d" % counts[key]) for key in {record.value for record in chunk.records}]
+                chunk.follow(self.table.write(chunk.partition, [group]))
+
+    async def _forget(self, *_: object, **__: object) -> None:
+        self.counts.clear()
+
+    def owned(self) -> set[int]:
+        return {tp.partition for tp in self.app.assignment() if tp.topic == self.topic}
+
+
+async def all_committed(broker: Broker, name: str, topic: str, offset: int) -> None:
+    for partition in range(PARTITIONS):
+        await broker.until_committed(name, topic, offset, partition, within_s=15)
+
+
+@pytest.mark.parametrize("standbys", [0, 1])
+async def test_a_second_worker_takes_half_and_the_first_takes_it_back(broker, tmp_path, standbys):
+    name, topic = fresh_name(), await broker.create(fresh_name("events"), PARTITIONS)
+    options = {"store": "rocksdb://", "table_standby_replicas": standbys}
+
+    async def put() -> None:
+        for partition in range(PARTITIONS):
+            await broker.put(topic, [b"a"] * 10 + [b"b"] * 5, partition)
+
+    first, second = (Counting(name, broker, tmp_path / who, topic, **options) for who in ("first", "second"))
+    async with running(first.app):
+        await put()
+        await all_committed(broker, name, topic, 15)
+        async with contextlib.AsyncExitStack() as of_second:
+            await of_second.enter_async_context(running(second.app))
+            await until(lambda: len(first.owned()) == len(second.owned()) == PARTITIONS / 2)
+            await put()
+            await all_committed(broker, name, topic, 30)
+            for worker in (first, second):
+                for partition in worker.owned():
+                    assert dict(worker.table.rows(partition)) == {b"a": b"20", b"b": b"10"}
+            lost = second.owned()
+            if standbys:
+                await until(lambda: all(first.table.get(partition, b"a") == b"20" for partition in lost))
+        await until(lambda: len(first.owned()) == PARTITIONS)
+        await put()
+        await all_committed(broker, name, topic, 45)
+        await asyncio.sleep(0.2)  # a tick or two
+        for partition in range(PARTITIONS):
+            assert dict(first.table.rows(partition)) == {b"a": b"30", b"b": b"15"}
