@@ -125,27 +125,29 @@ class ChunkConsumer(driver.Consumer):
     # -- fetching ---------------------------------------------------------------------------------------------------
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:
+        # ``None`` for no records: to an empty mapping Faust answers, where the flow has stopped meanwhile, by going back to the
+        # committed offsets. That may come just before a recovery does the same, and what was handed out between comes twice.
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
         generation_id = self.app.consumer_generation_id
         if self.app.is_assignment_partial:
             await self.sleep(0.05)
-            return {}, set()
+            return None, set()
         await self._go_back_to_what_was_thrown_away()
         await self._hand_out_backlogs(generation_id)
         active = self._get_active_partitions()
         fetchable = {tp for tp in active if tp not in self._backlogs}
         if not fetchable:
             await self.sleep(NO_ROOM_POLL_S if self._backlogs else 0.1)
-            return {}, active
+            return None, active
         records = await self._getmany(
             active_partitions=fetchable, timeout=NO_ROOM_POLL_S if self._backlogs else timeout
         )
         if not records:
-            return {}, active
+            return None, active
         if not self.flow_active or generation_id != self.app.consumer_generation_id:
             self._thrown_away.update(ensure_TP(tp) for tp in records)
-            return {}, active
+            return None, active
         others = {}
         for fetched_tp, fetched in records.items():
             tp = ensure_TP(fetched_tp)
@@ -155,6 +157,9 @@ class ChunkConsumer(driver.Consumer):
             else:
                 others[fetched_tp] = fetched
         await self._hand_out_backlogs(generation_id)
+        if not self.flow_active:
+            self._thrown_away.update(map(ensure_TP, others))
+            return None, active
         return others, active
 
     def _add_backlog(self, tp: TP, records: list[Any]) -> None:

@@ -42,7 +42,8 @@ class Journal:
         self.ends.append(reason)
         was_paused = any(entry.whom == whom for entry in self.of("pause worker"))
         started_at_s = max(entry.at_s for entry in self.of("start") if entry.whom == whom)
-        had_no_broker = any(from_s <= started_at_s < to_s for from_s, to_s in self.broker_absences())
+        was_at_work = "worker ready" in output
+        had_no_broker = not was_at_work and any(to_s > started_at_s for _, to_s in self.broker_absences())
         if not had_no_broker and not (was_paused and status == ASLEEP_STATUS):
             self.fault(reason)
 

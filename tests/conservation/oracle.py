@@ -1,9 +1,10 @@
 """Compares what was received with what was sent, by rules of its own.
 
 Repeats. A batch may come again only whole, under its number, with the same events, and only where a worker was killed
-(or stopped for good by its being paused) while the batch was in flight or had arrived at most ``REPEAT_S`` before: the
-time in which a finished batch may be unrecorded, which DESIGN 2.6 gives as 100 ms, plus what the watching itself is late.
-While the broker is away nothing can be recorded at all, so there the time counts from the broker's end. That bounds the
+(or ended on waking up from a pause) while the batch was in flight, or had arrived at most ``RECORDED_WITHIN_S`` before: the
+time in which a finished batch may be unrecorded, plus ``MEASURED_WITHIN_S`` by which the watching itself is late.
+While the broker is away nothing can be recorded at all, so there the time counts from the broker's end, and a worker that
+is stopped in good order cannot record either. That bounds the
 repeats of each kill by ``max_in_flight`` batches of each lane that was active, and the batches of that last moment.
 """
 
@@ -188,9 +189,15 @@ class _Repeats:
     def __init__(self, journal: Journal, findings: Findings) -> None:
         self._journal = journal
         self._findings = findings
-        self._hard = journal.of(*_HARD_ENDS)
+        absences = journal.broker_absences()
+        self._hard = [
+            entry
+            for entry in journal.entries
+            if entry.what in _HARD_ENDS
+            or (entry.what == "stop worker" and any(from_s <= entry.at_s <= to_s for from_s, to_s in absences))
+        ]
         self._hard_at_s = [entry.at_s for entry in self._hard]
-        self._away = [(from_s, to_s + _BROKER_SETTLES_S) for from_s, to_s in journal.broker_absences()]
+        self._away = [(from_s, to_s + _BROKER_SETTLES_S) for from_s, to_s in absences]
 
     def judge(self, arrival: Arrival, first: Arrival, last_s: float) -> None:
         """Look at a batch that came again, after it had come at ``last_s``."""
