@@ -76,10 +76,11 @@ class WorkerApp(ChunkApp):
         gc.freeze()
 
     async def _tell_partitions(self, *_args: Any, **_options: Any) -> None:
+        if self.is_assignment_partial:
+            return
         names = {self.topology.source.get_topic_name(), self.topology.routed.get_topic_name()}
         owned = {name: sorted(tp.partition for tp in self.assignment() if tp.topic == name) for name in sorted(names)}
-        if not self.is_assignment_partial:
-            log.info("worker ready", partitions=owned)
+        log.info("worker ready", partitions=owned)
 
     def _on_core_failed(self, failure: Any) -> None:
         if not failure.cancelled() and failure.exception() is not None:
@@ -116,7 +117,6 @@ def make_app(settings: Settings, brokers: str) -> WorkerApp:
         broker_heartbeat_interval=settings.worker.session_timeout_s / 4,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=FETCH_BYTES,
-        producer_compression_type=os.environ.get("DISTRIBUTARY_COMPRESSION") or None,
         producer_max_batch_size=MAX_RECORD_BYTES,
         producer_max_request_size=2 * MAX_RECORD_BYTES,
         producer_request_timeout=60.0,
@@ -135,8 +135,9 @@ def make_app(settings: Settings, brokers: str) -> WorkerApp:
     windows = window.attach(app, topology, settings, clock, metrics)
     deliveries = []
     for spec in SINKS:
-        sinks = {each.id: spec.make(each, context) for each in settings.integrations if each.kind == spec.kind}
-        endpoints = {each.id: Endpoint(each, sinks[each.id]) for each in settings.integrations if each.id in sinks}
+        integrations = [each for each in settings.integrations if each.kind == spec.kind]
+        sinks = [spec.make(each, context) for each in integrations]
+        endpoints = {each.id: Endpoint(each, sink) for each, sink in zip(integrations, sinks, strict=True)}
         reader = BatchReader(brokers, topology.names.batches(spec.kind))
         core = DeliveryCore(
             spec.kind,
@@ -148,7 +149,7 @@ def make_app(settings: Settings, brokers: str) -> WorkerApp:
             ),
             observer=observe.DeliveryMetrics(metrics, spec.kind, clock),
         )
-        app.sinks.extend(sinks.values())
+        app.sinks.extend(sinks)
         app.cores.append(core)
         app.readers.append(reader)
         deliveries.append(deliver.attach(app, topology, spec.kind, core))

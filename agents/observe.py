@@ -180,10 +180,11 @@ def attach(app: ChunkApp, metrics: Metrics, *, serves_metrics: bool) -> None:
 
     if not serves_metrics:
         return
+    counted: Counter[str] = Counter()
 
     @app.page("/metrics")
     async def scrape(self: Any, request: Any) -> Any:  # noqa: ARG001 Faust's signature
-        for topic, sent_bytes in _changes(app):
+        for topic, sent_bytes in _growth(app.outbox.sent_bytes, counted).items():
             table = next((name for name, table in app.tables.items() if table.changelog_topic_name == topic), None)
             if table is None:
                 metrics.produced(topic, sent_bytes)
@@ -192,14 +193,11 @@ def attach(app: ChunkApp, metrics: Metrics, *, serves_metrics: bool) -> None:
         return self.bytes(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
 
-def _changes(app: ChunkApp) -> Iterator[tuple[str, int]]:
-    """What the outbox sent since the last scrape."""
-    counted: dict[str, int] = app.outbox.counted_bytes
-    for topic, total_bytes in app.outbox.sent_bytes.items():
-        grown = total_bytes - counted.get(topic, 0)
-        if grown:
-            counted[topic] = total_bytes
-            yield topic, grown
+def _growth(sent_bytes: Counter[str], counted: Counter[str]) -> Counter[str]:
+    """What was sent since the last scrape, by topic; ``counted`` then holds what was told."""
+    grown = sent_bytes - counted
+    counted.update(grown)
+    return grown
 
 
 def _why_not_ready(app: ChunkApp) -> str | None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from agents.topology import Names
 from pipeline.config.load import load
+from pipeline.config.schema import Settings
 from pipeline.errors import LocalServerError
 from pipeline.ledger import Ledger, read_ledger
 from pipeline.local.servers import LocalServers
@@ -30,8 +31,7 @@ def command(as_json: bool) -> None:
     no worker; while events flow, the tables are read at slightly different moments. Exit status 1 where it does not balance.
     """
     settings = load()
-    brokers = ",".join(settings.brokers) if settings.brokers else running_kafka()
-    ledger = asyncio.run(read(brokers, Names(settings.app)))
+    ledger = asyncio.run(read(brokers_of(settings), Names(settings.app)))
     if as_json:
         click.echo(json.dumps(ledger.as_json(), indent=2))
     else:
@@ -41,8 +41,10 @@ def command(as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def running_kafka() -> str:
-    """The local Kafka's address; raises ``LocalServerError`` where it does not run."""
+def brokers_of(settings: Settings) -> str:
+    """The configured brokers, else the local Kafka's address; raises ``LocalServerError`` where that does not run."""
+    if settings.brokers:
+        return ",".join(settings.brokers)
     servers = LocalServers(names=["kafka"])
     status = servers.status()[0]
     if not status.is_ready:
@@ -83,14 +85,9 @@ async def read_rows(brokers: str, changelog: str) -> dict[int, Iterable[tuple[by
     try:
         await consumer.start()
         async with asyncio.timeout(READ_TIMEOUT_S):
-            partitions = [
-                TopicPartition(changelog, number) for number in consumer.partitions_for_topic(changelog) or ()
-            ]
-            if not partitions:
+            if not consumer.partitions_for_topic(changelog):
                 await consumer._client.force_metadata_update()  # noqa: SLF001 aiokafka has no public way to ask for one topic
-                partitions = [
-                    TopicPartition(changelog, number) for number in consumer.partitions_for_topic(changelog) or ()
-                ]
+            partitions = [TopicPartition(changelog, each) for each in consumer.partitions_for_topic(changelog) or ()]
             if not partitions:
                 return {}
             consumer.assign(partitions)

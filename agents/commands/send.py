@@ -9,7 +9,7 @@ from typing import IO
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from agents.commands.ledger import running_kafka
+from agents.commands.ledger import brokers_of
 from agents.commands.publish import Publisher
 from pipeline.config.load import load
 from pipeline.errors import PoisonError
@@ -29,7 +29,7 @@ def command(file: Path, unchecked: bool, topic: str | None) -> None:
     user keep their order.
     """
     settings = load()
-    brokers = ",".join(settings.brokers) if settings.brokers else running_kafka()
+    brokers = brokers_of(settings)
     bad = _BadLines(file.name if str(file) != "-" else "-")
     with (
         _opened(file) as lines,

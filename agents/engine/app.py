@@ -155,7 +155,7 @@ class ChunkApp(faust.App):
         return urls
 
     async def on_started_init_extra_services(self) -> None:
-        """Start outbox and ticks with the user's services, once the tables are recovered."""
+        """Start the ticks with the user's services, once the tables are recovered."""
         await super().on_started_init_extra_services()
         await self.add_runtime_dependency(Ticks(self, loop=self.loop, beacon=self.beacon))
 

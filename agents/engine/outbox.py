@@ -58,17 +58,14 @@ class Outbox(Service):
     follows it is ever committed; nothing more is sent. ``lease_s`` is how long the process may have been asleep: one that
     slept longer may have lost its partitions to another one, must not write into their state and ends at once.
 
-    ``sent_bytes`` and ``sent_records`` count by topic what the broker acknowledged, before compression; ``counted_bytes`` is
-    for whoever reports the growth.
+    ``sent_bytes`` and ``sent_records`` count by topic what the broker acknowledged, before compression.
     """
 
     def __init__(self, app: Any, *, lease_s: float, **options: Any) -> None:
         super().__init__(**options)
         self.app = app
-        self.lease_s = lease_s
         self.sent_bytes: Counter[str] = Counter()
         self.sent_records: Counter[str] = Counter()
-        self.counted_bytes: dict[str, int] = {}
         self._queues: dict[tuple[str, int], deque[_Item]] = {}
         self._senders: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._lease = Lease(lease_s)

@@ -4,6 +4,7 @@ A store holds exactly what its changelog holds up to the offset that it remember
 broker acknowledged them, together with the offset in one RocksDB write.
 """
 
+import abc
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,17 +28,17 @@ ROCKSDB_OPTIONS = {
 class PartitionedStore(base.Store[bytes, bytes]):
     """What :class:`ChunkTable` asks of a store; keys and values are bytes."""
 
+    @abc.abstractmethod
     def write(self, partition: int, groups: Iterable[RowGroup], offset: int) -> None:
         """Apply acknowledged row groups; ``offset`` is that of their last changelog record."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def get(self, partition: int, key: bytes) -> bytes | None:
         """Read one row."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def rows(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Read all rows of a partition."""
-        raise NotImplementedError
 
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Any, to_value: Any) -> None:
         """Apply recovered changelog chunks."""

@@ -15,8 +15,8 @@ class ChunkTopic(faust.Topic):
     ``max_chunk_records`` and ``max_chunk_bytes`` bound one chunk; ``budget_bytes`` bounds what is handed out and not
     finished, over all partitions of the topic; ``tick_s`` is the seconds between two ticks of a partition, 0 for none;
     while records of a topic in ``yields_to`` wait for their turn, this one waits: so a stage that feeds another on the same
-    worker does not run away from it, and what is on its way is finished before more is begun. ``max_queued_chunks`` bounds what waits to be applied where the topic is a table's changelog.
-    Made by :meth:`ChunkApp.chunk_topic`.
+    worker does not run away from it, and what is on its way is finished before more is begun. ``max_queued_chunks`` bounds
+    what waits to be applied where the topic is a table's changelog. Made by :meth:`ChunkApp.chunk_topic`.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ discarded events and of those in the lane's batch rows: rows that belong togethe
 """
 
 import enum
+from typing import TypeVar
 
 import msgspec
 
@@ -96,23 +97,23 @@ def encode_row(row: LaneRow | BatchRow) -> bytes:
 
 def decode_lane_row(key: bytes, value: bytes) -> LaneRow:
     """Read a lane's row; raises ``CodecError`` where it is none."""
-    try:
-        row = _lane_decoder.decode(value)
-    except msgspec.MsgspecError as error:
-        raise CodecError(
-            f"row {key!r} of a pending table is no lane row ({error}); was it written by another program?"
-        ) from error
-    _check_version(key, row.version)
-    return row
+    return _decode(_lane_decoder, "lane", key, value)
 
 
 def decode_batch_row(key: bytes, value: bytes) -> BatchRow:
     """Read a batch's row; raises ``CodecError`` where it is none."""
+    return _decode(_batch_decoder, "batch", key, value)
+
+
+_Row = TypeVar("_Row", LaneRow, BatchRow)
+
+
+def _decode(decoder: "msgspec.msgpack.Decoder[_Row]", what: str, key: bytes, value: bytes) -> _Row:
     try:
-        row = _batch_decoder.decode(value)
+        row = decoder.decode(value)
     except msgspec.MsgspecError as error:
         raise CodecError(
-            f"row {key!r} of a pending table is no batch row ({error}); was it written by another program?"
+            f"row {key!r} of a pending table is no {what} row ({error}); was it written by another program?"
         ) from error
     _check_version(key, row.version)
     return row
