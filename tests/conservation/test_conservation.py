@@ -47,9 +47,13 @@ SIZE = Size(500_000, 50, FULL, 0.25, 330.0) if IS_FULL else Size(30_000, 10, SMA
 
 
 @pytest.fixture(autouse=True)
-def _quiet_client() -> None:
+def _quiet_client() -> Iterator[None]:
     """The feeder's client reports each connection that it cannot make, which is most of what happens here."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    client = logging.getLogger("aiokafka")
+    level = client.level
+    client.setLevel(logging.CRITICAL)
+    yield
+    client.setLevel(level)
 
 
 @pytest.fixture
