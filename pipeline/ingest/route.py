@@ -62,12 +62,12 @@ class Routed(NamedTuple):
 class _Lane:
     """Where an integration's events go, and which form of them."""
 
-    __slots__ = ("name", "partition", "sends_all")
+    __slots__ = ("fields", "name", "partition")
 
     def __init__(self, integration: Integration, partitions: int) -> None:
         self.name = integration.id
         self.partition = partition_of(self.name, partitions)
-        self.sends_all = integration.fields == "all"
+        self.fields = integration.fields
 
 
 class Router:
@@ -134,10 +134,13 @@ class Router:
             stamps_ms[distance] = record.timestamp
             outward = whole = None
             for lane in lanes:
-                if lane.sends_all:
+                fields = lane.fields
+                if fields == "published":
+                    item = outward = outward or (distance, published(encoded))
+                elif fields == "all":
                     item = whole = whole or (distance, value.strip(JSON_WHITE_SPACE))
                 else:
-                    item = outward = outward or (distance, published(encoded))
+                    item = (distance, encoded)
                 gathered[lane].append(item)
         if gathered:
             origin = (topic, partition, self._source_epoch, first_offset, records[-1].offset)

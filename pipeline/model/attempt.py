@@ -4,6 +4,8 @@ import enum
 
 import msgspec
 
+from pipeline.model.ranges import Ranges
+
 
 class Verdict(enum.StrEnum):
     """What a try means for its batch."""
@@ -13,11 +15,31 @@ class Verdict(enum.StrEnum):
     REFUSED = "refused"  # other 3xx and 4xx: trying again cannot help
 
 
+class Hint(enum.StrEnum):
+    """What an answer says beyond the fate of its batch; the delivery core acts on it, whatever the protocol."""
+
+    THROTTLED = "throttled"  # 429, 503, RESOURCE_EXHAUSTED: less at once
+    TOO_LARGE = "too large"  # 413: in smaller parts
+    GONE = "gone"  # 410: never again, until somebody says so
+    UNAUTHORIZED = "unauthorized"  # 401, 403, UNAUTHENTICATED: the credentials are refused
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Events ``[first, end)`` of a batch that can never be delivered, with why: they are given up alone."""
+
+    first: int
+    end: int
+    detail: str
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What a sink says of one try. A sink raises nothing that the endpoint caused: it is an outcome.
 
-    ``detail`` is one line for people; ``answer_head`` the first 1 KiB of the answer's body, as text; sizes are in bytes;
-    ``retry_after_s`` is the pause that the endpoint asked for, if it did.
+    ``verdict`` is that of the events that neither ``arrived`` nor ``refused`` name: sequence numbers of the batch that are
+    done for good, and events that are given up alone, whatever becomes of the others.
+
+    ``detail`` is one line for people; ``status`` the protocol's own number; ``answer_head`` the first 1 KiB of the answer's
+    body, as text; sizes are in bytes; ``retry_after_s`` is the pause that the endpoint asked for, if it did.
     """
 
     verdict: Verdict
@@ -28,6 +50,9 @@ class Outcome(msgspec.Struct, frozen=True):
     request_bytes: int = 0
     answer_bytes: int = 0
     answer_head: str = ""
+    hint: Hint | None = None
+    arrived: Ranges = ()
+    refused: tuple[Refusal, ...] = ()
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):

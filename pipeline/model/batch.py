@@ -2,11 +2,13 @@
 
 import enum
 import re
+from collections.abc import Iterator
 
 import msgspec
 
 from pipeline.errors import CodecError
 from pipeline.model.events import EventRun
+from pipeline.model.ranges import Ranges, count_of, numbers_in
 
 
 class SealReason(enum.StrEnum):
@@ -21,6 +23,8 @@ class Batch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The record value of ``<app>-batches-{sink}``: events ``[first, end)`` of a lane's sequence.
 
     ``opened_at`` and ``sealed_at`` are UNIX seconds: when the window took its first event, and when it was sealed.
+    ``rest`` is empty while the batch is whole. Where some of its events are done already it names those that are left:
+    ``block`` and ``ends`` then hold these alone.
     """
 
     lane: str
@@ -31,11 +35,31 @@ class Batch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     sealed_at: float
     ends: bytes
     block: bytes
+    rest: Ranges = ()
 
     @property
     def id(self) -> str:
-        """The batch's name, the same on every try: ``{lane}:{first}-{end}``."""
-        return batch_id(self.lane, self.first, self.end)
+        """What these events are called, the same whenever they are tried: ``{lane}:{first}-{end}``.
+
+        A part that is left of a batch is another body, so it has a name of its own, with the number of its events:
+        ``{lane}:{first}-{end}~{count}``. Events only ever leave a part, so the name says which are in it.
+        """
+        name = batch_id(self.lane, self.first, self.end)
+        return f"{name}~{count_of(self.rest)}" if self.rest else name
+
+    @property
+    def ranges(self) -> Ranges:
+        """The sequence numbers of the events that are here."""
+        return self.rest or ((self.first, self.end),)
+
+    @property
+    def event_count(self) -> int:
+        """How many events are here."""
+        return len(self.ends) // 4
+
+    def numbered(self) -> Iterator[tuple[int, bytes]]:
+        """Each event that is here, with its sequence number."""
+        return zip(numbers_in(self.ranges), self.run().events(), strict=True)
 
     @property
     def integration_id(self) -> str:
@@ -46,13 +70,28 @@ class Batch(msgspec.Struct, array_like=True, frozen=True, gc=False):
         """The events."""
         return EventRun.unpack(self.block, self.ends)
 
+    def part(self, first: int, end: int, rest: Ranges = ()) -> "Batch":
+        """Events ``[first, end)`` of a whole batch as one of their own, of which ``rest`` alone are left (all, if empty)."""
+        whole = self.run()
+        if not rest:
+            run = whole.part(first - self.first, end - self.first)
+        else:
+            run = EventRun.join([whole.part(low - self.first, high - self.first) for low, high in rest])
+        return msgspec.structs.replace(self, first=first, end=end, ends=run.packed_ends(), block=run.block, rest=rest)
+
     def from_sequence(self, first: int) -> "Batch":
-        """What remains of the batch when the events before sequence number ``first`` were already taken."""
-        run = self.run().part(first - self.first, self.end - self.first)
-        return msgspec.structs.replace(self, first=first, ends=run.packed_ends(), block=run.block)
+        """What remains of a whole batch when the events before sequence number ``first`` were already taken."""
+        return self.part(first, self.end)
 
 
-_BATCH_ID = re.compile(r"([a-z0-9-]{1,64}(?:~\d{1,4})?):(\d{1,19})-(\d{1,19})")
+class Purpose(enum.StrEnum):
+    """Why events are sent, where it is not that they have just happened: the word behind ``~`` in their lane's name."""
+
+    BACKFILL = "backfill"
+    TEST = "test"
+
+
+_BATCH_ID = re.compile(r"([a-z0-9-]{1,64}(?:~(?:\d{1,4}|backfill|test))?):(\d{1,19})-(\d{1,19})(?:~\d{1,6})?")
 
 
 def batch_id(lane: str, first: int, end: int) -> str:
@@ -61,7 +100,7 @@ def batch_id(lane: str, first: int, end: int) -> str:
 
 
 def parse_batch_id(text: str) -> tuple[str, int, int]:
-    """Split a batch id into lane, first and end; raises ``ValueError`` where it is none."""
+    """Split a batch id, or that of a part that is left, into lane, first and end; raises ``ValueError`` where it is none."""
     found = _BATCH_ID.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} is no batch id: expected LANE:FIRST-END, for example crm:0-100")
@@ -69,8 +108,17 @@ def parse_batch_id(text: str) -> tuple[str, int, int]:
 
 
 def integration_of(lane: str) -> str:
-    """The integration that ``lane`` belongs to (a lane is ``integration`` or ``integration~k``)."""
+    """The integration that ``lane`` belongs to: a lane is ``integration``, ``integration~k`` or ``integration~purpose``."""
     return lane.partition("~")[0]
+
+
+def purpose_of(lane: str) -> Purpose | None:
+    """Why the events of ``lane`` are sent; ``None`` where they have just happened."""
+    word = lane.partition("~")[2]
+    return Purpose(word) if word in _PURPOSES else None
+
+
+_PURPOSES = frozenset(Purpose)
 
 
 _encoder = msgspec.msgpack.Encoder()

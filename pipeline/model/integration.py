@@ -172,10 +172,10 @@ class Integration(Section):
         False, description="Whether a batch waits for the one before it; `max_in_flight` is then taken for 1."
     )
     max_in_flight: Count = Field(4, ge=1, le=256, description="How many batches may be under way at once.")
-    fields: Literal["published", "all"] = Field(
+    fields: Literal["published", "known", "all"] = Field(
         "published",
-        description="`published` sends the fields of the published event and its uuid; "
-        "`all` sends each event's own bytes, as they came.",
+        description="`published` sends the fields of the published event and its uuid; `known` also the others that an "
+        "event may have (`campaign_code`, `device_type`, `email` and so on); `all` each event's own bytes, as they came.",
     )
 
     @property

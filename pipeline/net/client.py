@@ -68,7 +68,7 @@ class HttpClient:
     """
 
     def __init__(self, guard: AddressGuard, *, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
-        self._guard = guard
+        self.guard = guard
         self._connect_timeout_s = connect_timeout_s
         self._session: aiohttp.ClientSession | None = None
         self._resolver: Resolver | None = None
@@ -82,7 +82,7 @@ class HttpClient:
             keepalive_timeout=KEEP_ALIVE_S,
             resolver=self._resolver,
             ttl_dns_cache=_DNS_CACHE_S,
-            socket_factory=self._guard.make_socket,
+            socket_factory=self.guard.make_socket,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

@@ -22,8 +22,9 @@ USER_AGENT: Final = f"Distributary/{version('distributary')}"
 class SinkContext:
     """What a worker lends to all its sinks.
 
-    ``client`` is the worker's only way to customers' endpoints: it carries the address guard and is opened and closed by
-    the worker, not by a sink. ``user_agent`` is how requests introduce themselves.
+    ``client`` is the worker's way to customers' endpoints over HTTP: it carries the address guard and is opened and closed
+    by the worker, not by a sink. What speaks another protocol asks ``client.guard`` about every address that it connects
+    to. ``user_agent`` is how requests introduce themselves.
     """
 
     client: HttpClient

@@ -109,26 +109,35 @@ async def test_object_has_few_requests_under_way_at_once() -> None:
         assert endpoint.connections == 4
 
 
-async def test_object_does_not_send_again_what_has_arrived() -> None:
+async def test_object_says_what_has_arrived_and_sends_only_the_rest_again() -> None:
     answers = in_turn(reply(200), reply(200), reply(503, Retry_After="5"), reply(200))
     async with serving(answers) as endpoint, sink_to(SPEC, endpoint.url(), body="object", ordered=True) as sink:
         first = await sink.send(batch_of(5), now_s=NOW_S)
         assert (first.verdict, first.status, first.retry_after_s) == (Verdict.RETRY, 503, 5.0)
         assert first.detail == "event 2: the endpoint answered 503 Service Unavailable (2 of 5 events have arrived)"
-        second = await sink.send(batch_of(5), now_s=NOW_S)
-        assert second.verdict is Verdict.DELIVERED
+        assert first.arrived == ((0, 2),)
+        second = await sink.send(batch_of(5).part(0, 5, ((2, 5),)), now_s=NOW_S)
+        assert (second.verdict, second.arrived) == (Verdict.DELIVERED, ())
         assert [seen.headers["webhook-id"] for seen in endpoint.seen] == [
             "crm:0-1", "crm:1-2", "crm:2-3", "crm:2-3", "crm:3-4", "crm:4-5",
         ]  # fmt: skip
-        third = await sink.send(batch_of(5), now_s=NOW_S)
-        assert (third.verdict, len(endpoint.seen)) == (Verdict.DELIVERED, 11), "a delivered batch is not remembered"
 
 
-async def test_object_stops_at_the_first_refusal() -> None:
-    async with serving(in_turn(reply(200), reply(422))) as endpoint:
+async def test_object_gives_a_refused_event_up_alone() -> None:
+    async with serving(in_turn(reply(200), reply(422), reply(200))) as endpoint:
+        async with sink_to(SPEC, endpoint.url(), body="object", ordered=True) as sink:
+            outcome = await sink.send(batch_of(5), now_s=NOW_S)
+        assert (outcome.verdict, outcome.status, outcome.arrived) == (Verdict.REFUSED, 422, ((0, 1), (2, 5)))
+        assert [(refusal.first, refusal.end) for refusal in outcome.refused] == [(1, 2)]
+        assert len(endpoint.seen) == 5
+
+
+@pytest.mark.parametrize("status", [401, 403, 410])
+async def test_object_stops_where_the_refusal_concerns_every_event(status: int) -> None:
+    async with serving(in_turn(reply(200), reply(status))) as endpoint:
         async with sink_to(SPEC, endpoint.url(), body="object", ordered=True) as sink:
             outcome = await sink.send(batch_of(50), now_s=NOW_S)
-        assert (outcome.verdict, outcome.status) == (Verdict.REFUSED, 422)
+        assert (outcome.verdict, outcome.status, outcome.arrived) == (Verdict.REFUSED, status, ((0, 1),))
         assert len(endpoint.seen) == 2
 
 
@@ -141,7 +150,19 @@ async def test_object_can_be_cancelled_and_tried_again() -> None:
         with pytest.raises(asyncio.CancelledError):
             await sending
         assert (await sink.send(batch_of(3), now_s=NOW_S)).verdict is Verdict.DELIVERED
-        assert [seen.headers["webhook-id"] for seen in endpoint.seen] == ["crm:0-1", "crm:1-2", "crm:1-2", "crm:2-3"]
+
+
+async def test_a_part_that_is_left_goes_by_a_name_of_its_own() -> None:
+    (seen,) = await seen_from(batch_of(9).part(0, 9, ((1, 3), (7, 8))))
+    assert seen.headers["webhook-id"] == "crm:0-9~3"
+    assert seen.headers["distributary-sequence"] == "crm 1-3,7-8"
+    assert [event["uuid"] for event in json.loads(seen.body)] == ["u-1", "u-2", "u-7"]
+
+
+@pytest.mark.parametrize(("lane", "purpose"), [("crm", None), ("crm~3", None), ("crm~test", "test")])
+async def test_what_has_not_just_happened_is_marked(lane: str, purpose: str | None) -> None:
+    (seen,) = await seen_from(batch_of(2, lane=lane))
+    assert seen.headers.get("distributary-purpose") == purpose
 
 
 async def test_a_missing_certificate_file_is_a_mistake_in_the_settings() -> None:

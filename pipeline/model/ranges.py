@@ -1,0 +1,43 @@
+"""Parts of a lane's sequence, as ranges of numbers."""
+
+from collections.abc import Iterable
+
+Ranges = tuple[tuple[int, int], ...]
+"""Ranges ``[first, end)``, ascending, with a gap between each two."""
+
+
+def ranges_of(numbers: Iterable[int]) -> Ranges:
+    """The ranges that ``numbers``, in any order and each as often as it likes, make up."""
+    found: list[tuple[int, int]] = []
+    for number in sorted(set(numbers)):
+        if found and found[-1][1] == number:
+            found[-1] = (found[-1][0], number + 1)
+        else:
+            found.append((number, number + 1))
+    return tuple(found)
+
+
+def count_of(ranges: Ranges) -> int:
+    """How many numbers they hold."""
+    return sum(end - first for first, end in ranges)
+
+
+def without(ranges: Ranges, gone: Ranges) -> Ranges:
+    """What of ``ranges`` is not in ``gone``; that may reach beyond them."""
+    left: list[tuple[int, int]] = []
+    for first, end in ranges:
+        position = first
+        for gone_first, gone_end in gone:
+            if gone_end <= position or gone_first >= end:
+                continue
+            if gone_first > position:
+                left.append((position, gone_first))
+            position = gone_end
+        if position < end:
+            left.append((position, end))
+    return tuple(left)
+
+
+def numbers_in(ranges: Ranges) -> Iterable[int]:
+    """Every number, ascending."""
+    return (number for first, end in ranges for number in range(first, end))

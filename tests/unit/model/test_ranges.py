@@ -1,0 +1,26 @@
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.model.ranges import count_of, numbers_in, ranges_of, without
+
+numbers = st.sets(st.integers(0, 40))
+
+
+@given(numbers)
+def test_ranges_hold_the_numbers_that_they_were_made_of(some: set[int]) -> None:
+    ranges = ranges_of(some)
+    assert list(numbers_in(ranges)) == sorted(some)
+    assert count_of(ranges) == len(some)
+
+
+@given(numbers)
+def test_between_two_ranges_there_is_a_gap(some: set[int]) -> None:
+    ranges = ranges_of(some)
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(ranges))
+
+
+@given(numbers, numbers)
+def test_what_is_taken_away_is_gone_and_the_rest_stays(some: set[int], gone: set[int]) -> None:
+    assert set(numbers_in(without(ranges_of(some), ranges_of(gone)))) == some - gone
