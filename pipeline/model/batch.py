@@ -23,7 +23,7 @@ class Batch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The record value of ``<app>-batches-{sink}``: events ``[first, end)`` of a lane's sequence.
 
     ``opened_at`` and ``sealed_at`` are UNIX seconds: when the window took its first event, and when it was sealed.
-    ``rest`` is empty while the batch is whole. Where some of its events are done already it names those that are left:
+    ``rest`` is empty where all events between the two are here. Where some are done already it names those that are left:
     ``block`` and ``ends`` then hold these alone.
     """
 
@@ -41,8 +41,8 @@ class Batch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     def id(self) -> str:
         """What these events are called, the same whenever they are tried: ``{lane}:{first}-{end}``.
 
-        A part that is left of a batch is another body, so it has a name of its own, with the number of its events:
-        ``{lane}:{first}-{end}~{count}``. Events only ever leave a part, so the name says which are in it.
+        A part with gaps has a name that ends in the number of its events: ``{lane}:{first}-{end}~{count}``. Events only ever
+        leave a part, so no two different ones have the same name.
         """
         name = batch_id(self.lane, self.first, self.end)
         return f"{name}~{count_of(self.rest)}" if self.rest else name
@@ -70,18 +70,27 @@ class Batch(msgspec.Struct, array_like=True, frozen=True, gc=False):
         """The events."""
         return EventRun.unpack(self.block, self.ends)
 
-    def part(self, first: int, end: int, rest: Ranges = ()) -> "Batch":
-        """Events ``[first, end)`` of a whole batch as one of their own, of which ``rest`` alone are left (all, if empty)."""
-        whole = self.run()
-        if not rest:
-            run = whole.part(first - self.first, end - self.first)
-        else:
-            run = EventRun.join([whole.part(low - self.first, high - self.first) for low, high in rest])
-        return msgspec.structs.replace(self, first=first, end=end, ends=run.packed_ends(), block=run.block, rest=rest)
+    def only(self, ranges: Ranges) -> "Batch":
+        """These events of the batch alone, as one of their own; all of them must be here."""
+        run, parts, position = self.run(), [], 0
+        for first, end in self.ranges:
+            for low, high in ranges:
+                if max(first, low) < min(end, high):
+                    parts.append(run.part(position + max(first, low) - first, position + min(end, high) - first))
+            position += end - first
+        kept = EventRun.join(parts)
+        return msgspec.structs.replace(
+            self,
+            first=ranges[0][0],
+            end=ranges[-1][1],
+            ends=kept.packed_ends(),
+            block=kept.block,
+            rest=ranges if len(ranges) > 1 else (),
+        )
 
     def from_sequence(self, first: int) -> "Batch":
         """What remains of a whole batch when the events before sequence number ``first`` were already taken."""
-        return self.part(first, self.end)
+        return self.only(((first, self.end),))
 
 
 class Purpose(enum.StrEnum):

@@ -12,25 +12,27 @@ def batch(first: int, end: int) -> Batch:
     return Batch("crm", first, end, SealReason.COUNT, 1.0, 2.0, run.packed_ends(), run.block)
 
 
-@given(st.sets(st.integers(5, 24), min_size=1, max_size=19))
-def test_a_part_holds_the_events_of_its_numbers(left: set[int]) -> None:
-    part = batch(5, 25).part(5, 25, ranges_of(left))
-    assert list(part.numbered()) == [(number, b"%d" % number) for number in sorted(left)]
-    assert part.event_count == len(left)
-    assert part.id == f"crm:5-25~{len(left)}"
-    assert parse_batch_id(part.id) == ("crm", 5, 25)
+@given(st.sets(st.integers(5, 24), min_size=1), st.data())
+def test_a_part_of_a_part_holds_the_events_of_its_numbers(left: set[int], data: st.DataObject) -> None:
+    fewer = data.draw(st.sets(st.sampled_from(sorted(left)), min_size=1))
+    part = batch(5, 25).only(ranges_of(left)).only(ranges_of(fewer))
+    assert list(part.numbered()) == [(number, b"%d" % number) for number in sorted(fewer)]
+    assert part.event_count == len(fewer)
+    assert parse_batch_id(part.id) == ("crm", min(fewer), max(fewer) + 1)
+
+
+def test_a_part_with_gaps_says_how_many_events_are_left() -> None:
+    assert batch(0, 9).only(((1, 3), (7, 8))).id == "crm:1-8~3"
 
 
 @given(st.integers(0, 19), st.integers(1, 20))
-def test_half_a_batch_is_a_batch_of_its_own(first: int, count: int) -> None:
+def test_a_part_without_gaps_is_a_batch_of_its_own(first: int, count: int) -> None:
     end = min(20, first + count)
-    half = batch(0, 20).part(first, end)
-    assert half.id == f"crm:{first}-{end}"
-    assert half == batch(first, end)
+    assert batch(0, 20).only(((first, end),)) == batch(first, end)
 
 
 def test_a_part_survives_its_encoding_and_a_batch_of_before_there_were_parts_is_whole() -> None:
-    part = batch(0, 4).part(0, 4, ((1, 2),))
+    part = batch(0, 4).only(((0, 1), (2, 3)))
     assert decode_batch(encode_batch(part)) == part
     assert batch(0, 4).ranges == ((0, 4),)
 
