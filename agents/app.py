@@ -13,6 +13,7 @@ import structlog
 
 from agents import deliver, observe, route, window
 from agents.engine import Chunk, ChunkApp
+from agents.rates import Rates, shares_rates
 from agents.readback import BatchReader
 from agents.settings import current
 from agents.topology import MAX_RECORD_BYTES, Topology
@@ -26,7 +27,6 @@ from pipeline.ingest.route import Router
 from pipeline.local.servers import LocalServers, default_directory
 from pipeline.metrics import Metrics
 from pipeline.net.client import HttpClient
-from pipeline.net.guard import AddressGuard
 from pipeline.sinks.base import Sink, SinkContext
 from pipeline.sinks.registry import SINKS
 
@@ -52,6 +52,7 @@ class WorkerApp(ChunkApp):
     sinks: list[Sink]
     cores: list[DeliveryCore]
     readers: list[BatchReader]
+    rates: Rates
     topology: Topology
 
     async def on_start(self) -> None:
@@ -66,6 +67,7 @@ class WorkerApp(ChunkApp):
         await super().on_start()
         await self.topology.create_topics()
         await self.client.open()
+        await self.rates.open()
         for sink in self.sinks:
             await sink.open()
         for core in self.cores:
@@ -91,12 +93,18 @@ class WorkerApp(ChunkApp):
         await super().on_stop()
         for core in self.cores:
             await core.stop(STOP_S)
-        for closing in (*self.sinks, *self.readers, self.client):
+        for closing in (*self.sinks, *self.readers, self.rates, self.client):
             await closing.close()
 
+    def share_of_work(self) -> float:
+        """Which part of all partitions is this worker's, above 0 and at most 1."""
+        routed = self.topology.routed.get_topic_name()
+        owned = sum(tp.topic == routed for tp in self.assignment())
+        return max(1, owned) / self.conf.topic_partitions
 
-def make_app(settings: Settings, brokers: str) -> WorkerApp:
-    """Wire a worker for ``brokers`` (``host:port,...``)."""
+
+def make_app(settings: Settings, brokers: str, redis_url: str = "") -> WorkerApp:
+    """Wire a worker for ``brokers`` (``host:port,...``) and, where a rate is shared, the Redis at ``redis_url``."""
     metrics = Metrics(version("distributary"))
     clock = SystemClock()
 
@@ -126,8 +134,9 @@ def make_app(settings: Settings, brokers: str) -> WorkerApp:
         Worker=LoggingWorker,
     )
     app.topology = topology = Topology.declare(app, settings)
-    app.client = HttpClient(AddressGuard(settings.outbound.allow_networks))
+    app.client = settings.outbound.client()
     context = SinkContext(client=app.client)
+    app.rates = rates = Rates(settings, redis_url, clock, app.share_of_work)
     app.sinks, app.cores, app.readers = [], [], []
     metrics.name_integrations(integration.id for integration in settings.integrations)
     router = Router(settings.integrations, settings.partitions, settings.source_epoch)
@@ -137,7 +146,9 @@ def make_app(settings: Settings, brokers: str) -> WorkerApp:
     for spec in SINKS:
         integrations = [each for each in settings.integrations if each.kind == spec.kind]
         sinks = [spec.make(each, context) for each in integrations]
-        endpoints = {each.id: Endpoint(each, sink) for each, sink in zip(integrations, sinks, strict=True)}
+        endpoints = {
+            each.id: Endpoint(each, sink, rates.of(each.id)) for each, sink in zip(integrations, sinks, strict=True)
+        }
         reader = BatchReader(brokers, topology.names.batches(spec.kind))
         core = DeliveryCore(
             spec.kind,
@@ -162,7 +173,10 @@ def _configured_app() -> WorkerApp:
     settings = current()
     # Without brokers in the configuration, the worker command has started the local ones and named them here.
     named = ",".join(settings.brokers or ()) or os.environ.get("KAFKA_BROKERS")
-    return make_app(settings, named or LocalServers().addresses.kafka)
+    redis_url = settings.redis.get_secret_value() if settings.redis else os.environ.get("REDIS_URL", "")
+    if shares_rates(settings) and not redis_url:
+        redis_url = LocalServers().addresses.redis
+    return make_app(settings, named or LocalServers().addresses.kafka, redis_url)
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ from agents.engine import ChunkApp
 from agents.topology import Topology
 from agents.window import Windows
 from pipeline.clock import Clock
+from pipeline.delivery.breaker import BreakerState, Change
 from pipeline.delivery.rows import Fate
 from pipeline.metrics import CONTENT_TYPE, Metrics, catalogue
 from pipeline.model.attempt import Outcome, Verdict
@@ -60,6 +61,20 @@ class DeliveryMetrics:
             self._metrics.discarded(integration, self._kind, events=events)
             self._tell(integration, "batches are discarded")
 
+    def arrived(self, lane: str, events: int) -> None:
+        """Some of a batch is delivered."""
+        self._metrics.arrived(integration_of(lane), self._kind, events=events)
+
+    def halted(self, lane: str, detail: str) -> None:
+        """An endpoint is gone."""
+        self._tell(integration_of(lane), "endpoint is gone, nothing more is sent to it", detail=detail)
+
+    def breaker_changed(self, lane: str, change: Change) -> None:
+        """A breaker opened, probes or closed."""
+        self._metrics.breaker_changed(integration_of(lane), self._kind, change.state)
+        if change.state is not BreakerState.PROBING:
+            log.warning("breaker changed", lane=lane, state=change.state, reason=change.reason)
+
     def _tell(self, integration: str, what: str, **details: str) -> None:
         """Log what an operator should know, at most once in a while for each integration, with how often it was so."""
         key, now_s = (integration, what), self._clock.monotonic_s()
@@ -105,6 +120,7 @@ class Gauges:
         metrics.watch(catalogue.IN_FLIGHT, lambda: [((d.kind,), float(d.core.in_flight)) for d in self._deliveries])
         metrics.watch(catalogue.WAITING_BATCHES, lambda: self._over_lanes("waiting_batches"))
         metrics.watch(catalogue.WAITING_EVENTS, lambda: self._over_lanes("waiting_events"))
+        metrics.watch(catalogue.HELD_LANES, self._held_lanes)
         metrics.watch(catalogue.OLDEST_WAITING_AGE, self._oldest_waiting_age)
         metrics.watch(catalogue.LEDGER_EVENTS, self._ledger)
 
@@ -134,6 +150,12 @@ class Gauges:
     def _over_lanes(self, name: str) -> Iterator[tuple[tuple[str], float]]:
         for delivery in self._deliveries:
             yield (delivery.kind,), float(sum(getattr(lane, name) for lane in delivery.core.lanes()))
+
+    def _held_lanes(self) -> Iterator[tuple[tuple[str, str], float]]:
+        for delivery in self._deliveries:
+            lanes = delivery.core.lanes()
+            yield (delivery.kind, "breaker"), float(sum(lane.is_breaker_open for lane in lanes))
+            yield (delivery.kind, "gone"), float(sum(lane.is_halted for lane in lanes))
 
     def _oldest_waiting_age(self) -> Iterator[tuple[tuple[str], float]]:
         for delivery in self._deliveries:

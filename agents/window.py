@@ -18,6 +18,8 @@ from pipeline.windows.stage import WindowStage
 
 log = structlog.get_logger(__name__)
 
+MOST_SEALS_A_CHUNK = 20_000
+
 
 class Windows:
     """The window stages of the partitions that this worker owns, and how what they decide is written."""
@@ -70,6 +72,7 @@ class Windows:
         else:
             for record in chunk.records:
                 stage.apply(record.offset, decode_frame(record.value), now_s)
+            stage.tick(now_s, most_seals=MOST_SEALS_A_CHUNK)  # windows that are not to wait at all
         if stage.skipped > skipped:
             self._metrics.duplicates_skipped("window", stage.skipped - skipped)
         self._write(chunk, stage)

@@ -101,10 +101,10 @@ def read_ledger(windows: Rows, pending: Iterable[Rows]) -> Ledger:
         for rows in table.values():
             for name, waiting_lane in PendingState.restore(rows).lanes.items():
                 each = account(name)
-                each.waiting += sum(batch.end - batch.first for batch in waiting_lane.waiting.values())
-                each.delivered += waiting_lane.events[Fate.DELIVERED]
-                each.parked += waiting_lane.events[Fate.PARKED]
-                each.discarded += waiting_lane.events[Fate.DISCARDED]
+                each.waiting += sum(batch.events for batch in waiting_lane.waiting.values())
+                each.delivered += waiting_lane.counts.events[Fate.DELIVERED]
+                each.parked += waiting_lane.counts.events[Fate.PARKED]
+                each.discarded += waiting_lane.counts.events[Fate.DISCARDED]
                 registered[name] = registered.get(name, 0) + waiting_lane.registered
     for name, sealed_events in sealed.items():
         between = sealed_events - registered.get(name, 0)

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from faust.cli.faust import cli as faust_cli
 
 from agents.commands import fausts
+from agents.rates import shares_rates
 from agents.settings import current
 from pipeline.local.servers import addresses_or_start, default_directory
 
@@ -27,10 +28,13 @@ _fausts = faust_cli.commands["worker"]
 def _start(**options: Any) -> Any:
     settings = current()
     brokers = ",".join(settings.brokers) if settings.brokers else None
+    needed = ["kafka", "redis"] if shares_rates(settings) and settings.redis is None else ["kafka"]
     with addresses_or_start(
-        kafka=brokers, names=["kafka"], on_progress=lambda line: click.echo(line, err=True)
+        kafka=brokers, names=needed, on_progress=lambda line: click.echo(line, err=True)
     ) as addresses:
         os.environ["KAFKA_BROKERS"] = addresses.kafka
+        if "redis" in needed:
+            os.environ["REDIS_URL"] = addresses.redis
         folder = Path(os.environ.get("F_DATADIR") or default_directory() / "data")
         options["web_bind"] = options.get("web_bind") or "127.0.0.1"
         if options.get("with_web", True):

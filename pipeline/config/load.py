@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from pydantic import SecretStr, ValidationError
 
+from pipeline.config.describe import chooser_of, field_at, settings_of_kind
 from pipeline.config.schema import BROKER_SCHEME, Outbound, Settings, check_redis_url, parse_brokers
 from pipeline.config.tree import Location, Problem, Tree
-from pipeline.config.words import explain
+from pipeline.config.words import chooser, explain
 from pipeline.errors import ConfigError
+from pipeline.model.integration import Integration
 from pipeline.model.section import Origin
 
 DEFAULT_PATH: Final = Path("faust.yml")
@@ -85,7 +87,7 @@ def _validated(tree: Tree) -> tuple[Settings | None, list[Problem]]:
             location = _location(mistake["loc"], tree.data)
             message = tree.without_environment(location, explain(mistake, location, tree.data))
             if mistake["type"] in {"union_tag_invalid", "union_tag_not_found"}:
-                location = (*location, "kind")
+                location = (*location, chooser(mistake))
             problems.append(Problem(tree.line_of(location), location, message))
         return None, problems
 
@@ -94,16 +96,22 @@ def _location(loc: Location, data: Any) -> Location:
     """Turn pydantic's location into that of the file."""
     if loc[0] == "integrations":
         loc = loc[:2] + loc[3:]  # the third step is the kind by which pydantic chose the class
-    location: list[str | int] = []
+    location: Location = ()
+    value, names_variant = data, False
     for step in loc:
-        if isinstance(data, dict):
-            data = data.get(str(step))
-        elif isinstance(data, list) and isinstance(step, int):
-            data = data[step]
+        if names_variant:
+            names_variant = False  # this step is the word by which pydantic chose among several sections
+            continue
+        if isinstance(value, dict):
+            value = value.get(str(step))
+        elif isinstance(value, list) and isinstance(step, int):
+            value = value[step]
         else:
             break  # one of the parts that a text with commas was split into
-        location.append(step)
-    return tuple(location)
+        location = (*location, step)
+        field = field_at(location, data)
+        names_variant = field is not None and chooser_of(field) is not None
+    return location
 
 
 def _between(tree: Tree) -> Iterator[Problem]:
@@ -114,17 +122,29 @@ def _between(tree: Tree) -> Iterator[Problem]:
     for index, integration in enumerate(integrations if isinstance(integrations, list) else []):
         if not isinstance(integration, dict):
             continue
-        name, url = integration.get("id"), integration.get("url")
+        name = integration.get("id")
         here: Location = ("integrations", index, "id")
         if isinstance(name, str) and name in first_lines:
             message = f"is already the id of the integration in line {first_lines[name]}; ids are unique"
             yield Problem(tree.line_of(here), here, message)
         elif isinstance(name, str):
             first_lines[name] = tree.line_of(here)
-        here = ("integrations", index, "url")
-        refusal = outbound.refusal(url) if outbound is not None and isinstance(url, str) else None
-        if refusal is not None:
-            yield Problem(tree.line_of(here), here, tree.without_environment(here, refusal))
+        for key, url in _urls(integration):
+            here = ("integrations", index, *key)
+            refusal = outbound.refusal(url) if outbound is not None else None
+            if refusal is not None:
+                yield Problem(tree.line_of(here), here, tree.without_environment(here, refusal))
+
+
+def _urls(integration: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Each key of ``integration`` that says where to connect to, with what it says."""
+    settings = settings_of_kind(integration.get("kind")) or Integration
+    for key in settings.url_keys:
+        value: Any = integration
+        for step in key:
+            value = value.get(step) if isinstance(value, dict) else None
+        if isinstance(value, str):
+            yield key, value
 
 
 def _outbound(data: dict[str, Any]) -> Outbound | None:

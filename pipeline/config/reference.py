@@ -9,9 +9,9 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from pipeline.config.describe import keys_of, section_of, type_in_words
+from pipeline.config.describe import chooser_of, keys_of, section_of, sections_of, type_in_words, variants_of
 from pipeline.config.schema import Settings
-from pipeline.model.integration import Integration
+from pipeline.model.integration import EVERYTHING, Integration
 from pipeline.model.units import Duration, Size, format_duration, format_size
 from pipeline.sinks.registry import SINKS
 
@@ -53,9 +53,8 @@ def page() -> str:
     kinds = " or ".join(f"`{spec.kind}` ({spec.summary.rstrip('.')})" for spec in SINKS)
     blocks += _entries(Integration, keys_of(Integration), prefix="integrations[].", types={"kind": kinds})
     for spec in SINKS:
-        own = {key: name for key, name in keys_of(spec.settings).items() if name not in Integration.model_fields}
-        blocks += [f"## integrations of kind {spec.kind}", "These keys come on top."]
-        blocks += _entries(spec.settings, own, prefix="integrations[].")
+        blocks += [f"## integrations of kind {spec.kind}", "These keys come on top, or are different from those above."]
+        blocks += _differences(spec.settings, Integration, prefix="integrations[].")
     blocks += _section("worker", Settings.model_fields["worker"])
     return "\n\n".join(blocks) + "\n"
 
@@ -73,16 +72,47 @@ def _entries(
 ) -> Iterator[str]:
     for key, name in keys.items():
         field = section.model_fields[name]
+        yield from _entry(field, f"{prefix}{key}", (types or {}).get(key))
         inner = section_of(field)
-        type_words = (types or {}).get(key) or type_in_words(field)
-        facts = [f"- Type: {type_words}"]
-        if inner is None or field.default is None:
-            facts.append(f"- Default: {_default(field)}")
-        yield f"### `{prefix}{key}`"
-        yield "\n".join(facts)
-        yield _text(field)
         if inner is not None:
             yield from _entries(inner, keys_of(inner), prefix=f"{prefix}{key}.")
+        yield from _variants(field, prefix=f"{prefix}{key}.")
+
+
+def _entry(field: FieldInfo, key: str, type_words: str | None = None, condition: str | None = None) -> Iterator[str]:
+    facts = [f"- Only with: {condition}"] if condition else []
+    facts.append(f"- Type: {type_words or type_in_words(field)}")
+    if field.default is None or not sections_of(field):
+        facts.append(f"- Default: {_default(field)}")
+    yield f"### `{key}`"
+    yield "\n".join(facts)
+    yield _text(field)
+
+
+def _variants(field: FieldInfo, *, prefix: str) -> Iterator[str]:
+    """The keys of the sections among which one key chooses: that key first, then those of each."""
+    chooser, variants = chooser_of(field), variants_of(field)
+    if chooser is None:
+        return
+    (first, *_) = variants.values()
+    yield from _entry(first.model_fields[chooser], f"{prefix}{chooser}", " or ".join(f"`{word}`" for word in variants))
+    for word, section in variants.items():
+        for key, name in keys_of(section).items():
+            if key != chooser:
+                yield from _entry(section.model_fields[name], f"{prefix}{key}", condition=f"`{chooser}: {word}`")
+
+
+def _differences(section: type[BaseModel], base: type[BaseModel], *, prefix: str) -> Iterator[str]:
+    """The keys that ``base`` does not have, and those that it describes otherwise."""
+    for key, name in keys_of(section).items():
+        field, known = section.model_fields[name], base.model_fields.get(name)
+        inner, known_inner = section_of(field), None if known is None else section_of(known)
+        if known is None:
+            yield from _entries(section, {key: name}, prefix=prefix)
+        elif inner is not None and known_inner is not None:
+            yield from _differences(inner, known_inner, prefix=f"{prefix}{key}.")
+        elif key != "kind" and [*_entry(field, key)] != [*_entry(known, key)]:
+            yield from _entries(section, {key: name}, prefix=prefix)
 
 
 def _text(field: FieldInfo) -> str:
@@ -104,6 +134,10 @@ def _written(value: Any, metadata: Iterable[Any], annotation: Any) -> str:
         return format_duration(value)
     if any(isinstance(mark, Size) for mark in metadata):
         return format_size(value)
+    if value == {}:
+        return "{}"
+    if value == (EVERYTHING,):
+        return f'"{EVERYTHING}"'
     if isinstance(value, tuple):
         entry = get_args(annotation)[0]
         written = [_written(each, getattr(entry, "__metadata__", ()), entry) for each in value]

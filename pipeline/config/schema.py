@@ -1,8 +1,7 @@
 """What ``faust.yml`` may say: every key, its type, its default and its meaning."""
 
 import re
-import socket
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, PlainSerializer, SecretStr
@@ -12,13 +11,14 @@ from yarl import URL
 from pipeline.model.integration import Count, Id, Integration
 from pipeline.model.section import InWords, Section
 from pipeline.model.units import KIB, MIB, Duration, Size
-from pipeline.net.guard import AddressGuard
+from pipeline.net.client import HttpClient
+from pipeline.net.guard import AddressGuard, spelled_address
+from pipeline.net.proxy import EnvironmentProxies
 from pipeline.sinks.registry import SINKS
 
 KINDS: Final = tuple(spec.kind for spec in SINKS)
 KINDS_TO_COME: Final = frozenset({"http", "grpc", "email", "xtremepush", "segment"}) - set(KINDS)
 SECTIONS_TO_COME: Final = frozenset({"inbound", "segment_destination", "view"})
-INTEGRATION_KEYS_TO_COME: Final = frozenset({"signing"})
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 BROKER_SCHEME: Final = "kafka://"
@@ -110,6 +110,16 @@ class Outbound(Section):
         description="Private networks that endpoints may be in, for example `[127.0.0.0/8, 10.1.0.0/16]`. "
         "Any other address that is not public is refused, in the file and again at every connection.",
     )
+    use_proxy_from_environment: bool = Field(
+        False,
+        description="Whether deliveries over HTTP go through the proxy that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and "
+        "`NO_PROXY` name. The proxy then looks names up and connects, so it must itself refuse addresses that are not public.",
+    )
+
+    def client(self) -> HttpClient:
+        """A client that goes only where this section permits. Reads the proxy variables now, where they count at all."""
+        proxies = EnvironmentProxies() if self.use_proxy_from_environment else None
+        return HttpClient(AddressGuard(self.allow_networks), proxies=proxies)
 
     def refusal(self, url: str) -> str | None:
         """Why deliveries may not go to ``url``, or ``None``.
@@ -123,23 +133,11 @@ class Outbound(Section):
             return None
         if parsed.scheme == "http" and not self.allow_http:
             return "is plain http://; use https://, or set outbound.allow_http: true"
-        address = _ip_literal(host)
+        address = spelled_address(host)
         if address is not None and not AddressGuard(self.allow_networks).permits(address):
             return (
                 f"is at {address}, which is not public; where that is meant, add its network to outbound.allow_networks"
             )
-        return None
-
-
-def _ip_literal(host: str) -> str | None:
-    """The address that ``host`` spells, if it is no name; operating systems also take ``0x7f.1`` and ``2130706433``."""
-    try:
-        return str(ip_address(host))
-    except ValueError:
-        pass
-    try:
-        return socket.inet_ntoa(socket.inet_aton(host)) if host[:1].isdigit() and " " not in host else None
-    except (OSError, UnicodeError):
         return None
 
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from pipeline.config.describe import alternatives, field_at, keys_of, section_at
-from pipeline.config.schema import INTEGRATION_KEYS_TO_COME, KINDS, KINDS_TO_COME, SECTIONS_TO_COME
+from pipeline.config.describe import alternatives, field_at, keys_of, section_at, variants_of
+from pipeline.config.schema import KINDS, KINDS_TO_COME, SECTIONS_TO_COME
 from pipeline.config.tree import Location
 
 _NOT_YET: Final = "is not available in this version"
@@ -52,10 +52,24 @@ def explain(error: ErrorDetails, location: Location, data: Any) -> str:
             field = field_at(location, data)
             words = _not_among(_at(location, data), alternatives(field) if field is not None else ())
         case "union_tag_invalid" | "union_tag_not_found":
-            words = unknown_kind(_at((*location, "kind"), data))
+            words = _unknown_variant(chooser(error), location, data)
         case _:
             words = _WORDS[kind].format_map(context) if kind in _WORDS else error["msg"]
     return words
+
+
+def chooser(error: ErrorDetails) -> str:
+    """The key whose word was to choose a section, where ``error`` is that there is no section for it."""
+    return str(error["ctx"]["discriminator"]).strip("'")
+
+
+def _unknown_variant(key: str, location: Location, data: Any) -> str:
+    word = _at((*location, key), data)
+    field = field_at(location, data) if len(location) > 1 else None
+    variants = tuple(variants_of(field)) if field is not None else ()
+    if not variants:
+        return unknown_kind(word)
+    return f"is missing; one of {', '.join(variants)}" if word is None else _not_among(word, variants)
 
 
 def unknown_kind(kind: object) -> str:
@@ -69,9 +83,7 @@ def unknown_kind(kind: object) -> str:
 
 
 def _unknown_key(key: str, section: type[BaseModel] | None, location: Location) -> str:
-    if (len(location) == 1 and key in SECTIONS_TO_COME) or (
-        location[0] == "integrations" and key in INTEGRATION_KEYS_TO_COME
-    ):
+    if len(location) == 1 and key in SECTIONS_TO_COME:
         return _NOT_YET
     known = keys_of(section) if section is not None else {}
     guess = _did_you_mean(key, known)

@@ -1,36 +1,29 @@
 """The dispatcher: takes batches in, tries them when their turn comes, and hands out what is to be written."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import NamedTuple
 
 from pipeline.clock import Clock
 from pipeline.delivery.bodies import Bodies
 from pipeline.delivery.endings import Endings, OwnedPartition
 from pipeline.delivery.endpoint import DeliveryObserver, Endpoint, SilentObserver
-from pipeline.delivery.lane import Lane
+from pipeline.delivery.landing import Landing
+from pipeline.delivery.lane import Flight, Lane
 from pipeline.delivery.limits import DeliveryLimits
-from pipeline.delivery.pending import Arrival, PendingBatch, PendingLane, PendingState
+from pipeline.delivery.pending import PARKED_KEPT_S, Arrival, PendingBatch, PendingLane, PendingState, Registered
 from pipeline.delivery.readback import Readback, ReadBatch
 from pipeline.delivery.rotation import Rotation
 from pipeline.delivery.rows import Fate
-from pipeline.delivery.schedule import INTEGRATION_REMOVED, WAITED_TOO_LONG, decide, is_overdue
-from pipeline.delivery.timer import DueTimer
+from pipeline.delivery.schedule import INTEGRATION_REMOVED, WAITED_TOO_LONG, is_overdue
+from pipeline.delivery.timer import Due, DueTimer
 from pipeline.delivery.views import LaneView, view_of
 from pipeline.delivery.writes import DeliveryWrites
 from pipeline.model.attempt import Outcome
-from pipeline.model.batch import Batch, integration_of
+from pipeline.model.batch import Batch, Request, integration_of
 
 _ROOM_CHECK_S = 1.0
-
-
-class _Flight(NamedTuple):
-    """A try under way: of what, and since when (UNIX seconds)."""
-
-    lane: Lane
-    pending: PendingBatch
-    started_at: float
 
 
 class DeliveryCore:
@@ -56,11 +49,12 @@ class DeliveryCore:
         self._clock = clock
         self._limits = limits or DeliveryLimits()
         self._observer: DeliveryObserver = observer or SilentObserver()
-        self._flights: dict[asyncio.Task[Outcome], _Flight] = {}
+        self._flights: dict[asyncio.Task[Outcome], Flight] = {}
         self._rotation = Rotation(self._limits.quantum_bytes)
         self._bodies = Bodies(self._limits, self._observer)
         self._endings = Endings(kind, clock, self._bodies, self._observer)
         self._timer = DueTimer(clock, self.wake)
+        self._landing = Landing(clock, self._endings, self._bodies, self._timer, self._observer)
         self._readback = Readback(
             read_batch,
             self._limits,
@@ -115,6 +109,8 @@ class DeliveryCore:
         self._endings.partitions[partition] = owned = OwnedPartition(state)
         now = self._clock.wall_s()
         for pending_lane in state.lanes.values():
+            if pending_lane.parked:
+                state.touch(pending_lane.name).forget_parked(now - PARKED_KEPT_S)
             if pending_lane.waiting:
                 self._resume(self._lane(partition, owned, pending_lane), now)
         self._go_on()
@@ -143,23 +139,25 @@ class DeliveryCore:
         """
         self._raise_failure()
         owned = self._endings.partitions[partition]
+        if batch.request is Request.RESUME:
+            self._resume_lane(owned, batch.lane)
+            return
         came = batch
-        arrival, batch, pending = owned.state.touch(batch.lane).register(batch, offset)
+        arrival, batch, pending = self._register(owned, batch, offset)
         if arrival is Arrival.REPEATED or pending is None:
-            self._observer.repeated(came.lane, came.end - came.first)
+            self._observer.repeated(came.lane, came.event_count)
             return
         lane = owned.lanes.get(batch.lane) or self._lane(partition, owned, owned.state.lanes[batch.lane])
         now_s = self._clock.monotonic_s()
         if arrival is Arrival.KNOWN:
             if pending.body is None and self._bodies.may_hold(lane, pending.size_bytes, now_s):
-                self._bodies.hold(
-                    lane, pending, batch if batch.first == pending.first else batch.from_sequence(pending.first)
-                )
+                body = batch if batch.ranges == pending.ranges else batch.only(pending.ranges)
+                self._bodies.hold(lane, pending, body)
             return
         if batch.first != came.first:
             self._observer.repeated(lane.name, batch.first - came.first)
         if lane.endpoint is None:
-            self._park(lane, pending, batch, INTEGRATION_REMOVED)
+            self._give_up(lane, pending, batch, INTEGRATION_REMOVED)
             return
         if len(lane.pending.waiting) == 1:
             lane.progress_at_s = now_s
@@ -172,6 +170,21 @@ class DeliveryCore:
         if lane.in_flight < lane.cap:
             self._rotation.add(lane)
             self._dispatch()
+
+    def _register(self, owned: OwnedPartition, batch: Batch, offset: int) -> Registered:
+        pending_lane = owned.state.touch(batch.lane)
+        return pending_lane.replay(batch, offset) if batch.request else pending_lane.register(batch, offset)
+
+    def _resume_lane(self, owned: OwnedPartition, name: str) -> None:
+        """Somebody says that the endpoint is to be tried again."""
+        lane = owned.lanes.get(name)
+        if lane is not None and name in owned.state.lanes:
+            owned.state.touch(name)
+            change = lane.gate.resume(self._clock.wall_s())
+            if change is not None:
+                self._observer.breaker_changed(name, change)
+            self._rotation.add(lane)
+            self._go_on()
 
     async def room(self) -> None:
         """Wait while the worker has its hands full; to be awaited before each chunk of batches is admitted.
@@ -221,13 +234,15 @@ class DeliveryCore:
     def wake(self) -> None:
         """Do what is due."""
         now = self._clock.wall_s()
-        for lane, pending in self._timer.pop_due():
-            if pending is None:
+        for lane, what in self._timer.pop_due():
+            if what is Due.EXPIRY:
                 self._expire(lane, now)
+            elif what is Due.TURN:
+                lane.turn_due_s = math.inf
             elif lane.is_ordered:
                 lane.is_paused = False
             else:
-                lane.retries.append(pending)
+                lane.retries.append(what)
                 self._watch_expiry(lane)
             self._rotation.add(lane)
         if not self._is_stopping:
@@ -272,10 +287,10 @@ class DeliveryCore:
             if turn is None:
                 return
             lane, pending = turn
-            now = self._clock.wall_s()
+            now, now_s = self._clock.wall_s(), self._clock.monotonic_s()
             if is_overdue(pending.sealed_at + lane.max_wait_s, now):
                 lane.pop()
-                self._park(lane, pending, pending.body, WAITED_TOO_LONG)
+                self._give_up(lane, pending, pending.body, WAITED_TOO_LONG)
             elif pending.next_at > now and lane.is_ordered:
                 lane.is_paused = True
                 self._timer.add_at(pending.next_at, lane, pending)
@@ -283,23 +298,32 @@ class DeliveryCore:
                 self._rotation.leave(lane)
                 self._readback.ask(lane)
                 self._readback.start()
+            elif (wait_s := lane.gate.wait_s(pending.body, now=now, now_s=now_s)) > 0:
+                self._rotation.leave(lane)
+                if now_s + wait_s < lane.turn_due_s:
+                    lane.turn_due_s = now_s + wait_s
+                    self._timer.add_in(wait_s, lane, Due.TURN)
             else:
                 self._rotation.charge(lane, pending)
                 lane.pop()
-                self._try(lane, pending, pending.body, now)
+                self._try(Flight(lane, pending, pending.body, now, now_s))
 
-    def _try(self, lane: Lane, pending: PendingBatch, body: Batch, now: float) -> None:
+    def _try(self, flight: Flight) -> None:
+        lane, pending, now = flight.lane, flight.pending, flight.started_at
         assert lane.endpoint is not None, "a lane without an endpoint offers nothing"
         lane.in_flight += 1
         pending.is_in_flight = True
+        change = lane.gate.on_started(now=now, now_s=flight.started_s)
+        if change is not None:
+            self._observer.breaker_changed(lane.name, change)
         self._observer.started(lane.name, pending.attempts + 1, max(0.0, now - pending.sealed_at))
-        task = asyncio.get_running_loop().create_task(lane.endpoint.sink.send(body, now_s=now))
-        self._flights[task] = flight = _Flight(lane, pending, now)
+        task = asyncio.get_running_loop().create_task(lane.endpoint.sink.send(flight.body, now_s=now))
+        self._flights[task] = flight
         task.add_done_callback(partial(self._on_landed, flight))
         if len(lane.held) < len(lane.pending.waiting):
             self._readback.ask(lane)
 
-    def _on_landed(self, flight: _Flight, task: "asyncio.Task[Outcome]") -> None:
+    def _on_landed(self, flight: Flight, task: "asyncio.Task[Outcome]") -> None:
         del self._flights[task]
         lane = flight.lane
         lane.in_flight -= 1
@@ -308,58 +332,29 @@ class DeliveryCore:
         if error is not None:
             self._fail(error)
         elif lane.is_revoked or (task.cancelled() and self._is_stopping):
-            pass  # it stays pending, here or with the partition's new owner
+            lane.gate.on_abandoned()  # it stays pending, here or with the partition's new owner
         elif task.cancelled():
-            self._fail(
-                RuntimeError(
-                    f"the try of {lane.name}:{flight.pending.first}-{flight.pending.end} was cancelled by its own sink"
-                )
-            )
+            name = flight.pending.name(lane.name)
+            self._fail(RuntimeError(f"the try of {name} was cancelled by its own sink"))
         else:
-            self._settle(flight, task.result())
+            self._landing.land(flight, task.result())
             self._rotation.add(lane)
         self._go_on()
 
-    def _settle(self, flight: _Flight, outcome: Outcome) -> None:
-        lane, pending = flight.lane, flight.pending
-        assert lane.endpoint is not None, "it was tried"
-        assert pending.body is not None, "what is in flight keeps its body"
-        pending.attempts += 1
-        decision = decide(
-            outcome,
-            attempts=pending.attempts,
-            retry=lane.endpoint.integration.retry,
-            deadline=pending.sealed_at + lane.max_wait_s,
-            now=self._clock.wall_s(),
-        )
-        self._endings.tried(lane, pending, outcome, decision, started_at=flight.started_at)
-        if decision.fate is None:
-            self._endings.retried_at(lane, pending, decision.next_at)
-            if lane.is_ordered:
-                lane.put_back(pending)
-                lane.is_paused = True
-            self._timer.add_at(decision.next_at, lane, pending)
-            return
-        self._bodies.finished(lane, pending.size_bytes, self._clock.monotonic_s())
-        if decision.fate is Fate.PARKED:
-            self._endings.park(lane, pending, pending.body, decision.reason)
-        else:
-            self._endings.finish(lane, pending, decision.fate)
-
-    def _park(self, lane: Lane, pending: PendingBatch, body: Batch | None, reason: str) -> None:
-        """The batch gives up: it is handed out whole, as soon as its body is here."""
+    def _give_up(self, lane: Lane, pending: PendingBatch, body: Batch | None, reason: str) -> None:
+        """The batch is parked, handed out whole, as soon as its body is here."""
         if body is not None:
-            self._endings.park(lane, pending, body, reason)
+            self._endings.give_up(lane, pending, body, Fate.PARKED, reason)
             return
-        lane.to_park.append((pending, reason))
+        lane.to_give_up.append((pending, reason))
         self._readback.ask(lane)
 
     def _on_body(self, lane: Lane, pending: PendingBatch, body: Batch) -> None:
-        if lane.to_park and lane.to_park[0][0] is pending:
-            self._park(lane, pending, body, lane.to_park.popleft()[1])
+        if lane.to_give_up and lane.to_give_up[0][0] is pending:
+            self._give_up(lane, pending, body, lane.to_give_up.popleft()[1])
         elif pending.fate is None and pending.body is None:
             self._bodies.hold(lane, pending, body)
-        if lane.to_park or len(lane.held) < len(lane.pending.waiting):
+        if lane.to_give_up or len(lane.held) < len(lane.pending.waiting):
             self._readback.ask(lane)
         self._rotation.add(lane)
         self._go_on()
@@ -367,13 +362,13 @@ class DeliveryCore:
     def _expire(self, lane: Lane, now: float) -> None:
         lane.has_expiry_timer = False
         for pending in lane.take_expired(now):
-            self._park(lane, pending, pending.body, WAITED_TOO_LONG)
+            self._give_up(lane, pending, pending.body, WAITED_TOO_LONG)
         self._watch_expiry(lane)
 
     def _watch_expiry(self, lane: Lane) -> None:
         if not lane.has_expiry_timer and (oldest := lane.oldest_sealed_at()) is not None:
             lane.has_expiry_timer = True
-            self._timer.add_at(oldest + lane.max_wait_s, lane)
+            self._timer.add_at(oldest + lane.max_wait_s, lane, Due.EXPIRY)
 
     # lanes
 
@@ -387,7 +382,7 @@ class DeliveryCore:
         waiting = list(lane.pending.waiting.values())
         if lane.endpoint is None:
             for pending in waiting:
-                self._park(lane, pending, None, INTEGRATION_REMOVED)
+                self._give_up(lane, pending, None, INTEGRATION_REMOVED)
             return
         if not lane.is_ordered:
             waiting.sort(key=lambda pending: pending.next_at)

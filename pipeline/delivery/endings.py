@@ -6,10 +6,9 @@ from pipeline.delivery.endpoint import DeliveryObserver
 from pipeline.delivery.lane import Lane
 from pipeline.delivery.pending import PendingBatch, PendingState
 from pipeline.delivery.rows import Fate
-from pipeline.delivery.schedule import Decision
 from pipeline.delivery.writes import DeliveryWrites, Outgoing
 from pipeline.model.attempt import Attempt, Outcome, Parked, encode_attempt, encode_parked
-from pipeline.model.batch import Batch, batch_id, encode_batch
+from pipeline.model.batch import Batch, encode_batch
 
 
 class OwnedPartition:
@@ -35,12 +34,19 @@ class Endings:
         self._observer = observer
 
     def tried(
-        self, lane: Lane, pending: PendingBatch, outcome: Outcome, decision: Decision, *, started_at: float
+        self,
+        lane: Lane,
+        pending: PendingBatch,
+        outcome: Outcome,
+        *,
+        started_at: float,
+        next_at: float | None,
+        final: Fate | None,
+        arrived_events: int,
     ) -> None:
-        """A try ended; ``attempts`` of ``pending`` already counts it. ``started_at`` is UNIX seconds."""
-        next_at = decision.next_at if decision.fate is None else None
+        """A try of ``pending``, as it was then, ended; ``attempts`` already counts it. Times are UNIX seconds."""
         record = Attempt(
-            batch=batch_id(lane.name, pending.first, pending.end),
+            batch=pending.name(lane.name),
             integration=lane.integration_id,
             kind=self.kind,
             attempt=pending.attempts,
@@ -54,29 +60,57 @@ class Endings:
             status=outcome.status,
             answer_head=outcome.answer_head,
             next_at=next_at,
-            final=decision.fate,
+            final=final,
+            arrived=arrived_events,
         )
         outgoing = self.partitions[lane.partition].outgoing
         self.outgoing_bytes += outgoing.add(outgoing.attempts, lane.integration_id, encode_attempt(record))
         self._observer.attempted(lane.name, pending.attempts, outcome, next_at)
 
+    def state_of(self, lane: Lane) -> PendingState:
+        """The state that the lane's rows are in."""
+        return self.partitions[lane.partition].state
+
     def retried_at(self, lane: Lane, pending: PendingBatch, next_at: float) -> None:
         """The batch is tried again at ``next_at``, UNIX seconds."""
-        self.partitions[lane.partition].state.touch(lane.name).retry_at(pending, next_at)
+        self.state_of(lane).touch(lane.name).retry_at(pending, next_at)
         self._bodies.settle(lane, pending, self._clock.monotonic_s())
 
-    def park(self, lane: Lane, pending: PendingBatch, body: Batch, reason: str) -> None:
-        """The batch gives up and is handed out whole."""
-        value = encode_parked(Parked(encode_batch(body), self.kind, reason, pending.attempts, self._clock.wall_s()))
-        outgoing = self.partitions[lane.partition].outgoing
-        self.outgoing_bytes += outgoing.add(outgoing.parked, lane.integration_id, value)
-        self.finish(lane, pending, Fate.PARKED)
+    def give_up(self, lane: Lane, pending: PendingBatch, body: Batch, fate: Fate, reason: str) -> None:
+        """The batch gives up: it is parked, handed out whole, or discarded."""
+        if fate is Fate.PARKED:
+            value = encode_parked(Parked(encode_batch(body), self.kind, reason, pending.attempts, self._clock.wall_s()))
+            outgoing = self.partitions[lane.partition].outgoing
+            self.outgoing_bytes += outgoing.add(outgoing.parked, lane.integration_id, value)
+        self.finish(lane, pending, fate, reason)
 
-    def finish(self, lane: Lane, pending: PendingBatch, fate: Fate) -> None:
+    def finish(self, lane: Lane, pending: PendingBatch, fate: Fate, reason: str = "") -> None:
         """The batch is done."""
-        self.partitions[lane.partition].state.touch(lane.name).finish(pending, fate)
+        now = self._clock.wall_s()
         self._bodies.drop(lane, pending)
-        self._observer.finished(lane.name, pending.events, fate, max(0.0, self._clock.wall_s() - pending.sealed_at))
+        self.state_of(lane).touch(lane.name).finish(pending, fate, now=now, reason=reason)
+        self._observer.finished(lane.name, pending.events, fate, max(0.0, now - pending.sealed_at))
+
+    def arrived(self, lane: Lane, pending: PendingBatch, body: Batch) -> None:
+        """All of the batch has been delivered but the events in ``body``."""
+        self._bodies.drop(lane, pending)
+        events = pending.events
+        self.state_of(lane).touch(lane.name).keep_only(pending, body.ranges)
+        self._hold(lane, pending, body)
+        self._observer.arrived(lane.name, events - pending.events)
+
+    def split(self, lane: Lane, pending: PendingBatch, body: Batch, part: Batch, rest: Batch) -> PendingBatch:
+        """The batch, whose body is ``body``, becomes two: ``part``, which is returned, and ``rest``."""
+        assert part.event_count + rest.event_count == body.event_count, "every event is in one of the two"
+        self._bodies.drop(lane, pending)
+        split_off = self.state_of(lane).touch(lane.name).split(pending, part.ranges)
+        self._hold(lane, pending, rest)
+        self._hold(lane, split_off, part)
+        return split_off
+
+    def _hold(self, lane: Lane, pending: PendingBatch, body: Batch) -> None:
+        pending.size_bytes = len(body.block) + len(body.ends)
+        self._bodies.hold(lane, pending, body)
 
     def forget(self, partition: int) -> OwnedPartition | None:
         """The partition is not ours any more."""

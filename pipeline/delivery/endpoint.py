@@ -4,6 +4,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pipeline.delivery.breaker import Change
+from pipeline.delivery.rate import Rate
 from pipeline.delivery.rows import Fate
 from pipeline.model.attempt import Outcome
 from pipeline.model.batch import Batch
@@ -20,10 +22,11 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An integration, and who sends for it."""
+    """An integration, who sends for it, and the rate that all its lanes share, where one is set."""
 
     integration: Integration
     sink: Sender
+    rate: Rate | None = None
 
 
 class DeliveryObserver(Protocol):
@@ -39,6 +42,18 @@ class DeliveryObserver(Protocol):
 
     def finished(self, lane: str, events: int, fate: Fate, waited_s: float) -> None:
         """A batch of ``events`` is done, ``waited_s`` after it was sealed."""
+        ...
+
+    def arrived(self, lane: str, events: int) -> None:
+        """``events`` of a batch are delivered, which goes on with the others."""
+        ...
+
+    def halted(self, lane: str, detail: str) -> None:
+        """The endpoint is gone for good, it says: nothing more is sent until somebody resumes the lane."""
+        ...
+
+    def breaker_changed(self, lane: str, change: Change) -> None:
+        """The lane's breaker opened, probes or closed."""
         ...
 
     def repeated(self, lane: str, events: int) -> None:
@@ -60,6 +75,15 @@ class SilentObserver:
         """Do nothing."""
 
     def finished(self, lane: str, events: int, fate: Fate, waited_s: float) -> None:
+        """Do nothing."""
+
+    def arrived(self, lane: str, events: int) -> None:
+        """Do nothing."""
+
+    def halted(self, lane: str, detail: str) -> None:
+        """Do nothing."""
+
+    def breaker_changed(self, lane: str, change: Change) -> None:
         """Do nothing."""
 
     def repeated(self, lane: str, events: int) -> None:

@@ -1,12 +1,14 @@
 """One lane at work: what is ready, what is under way, what is to be parked."""
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain, islice
 
 from pipeline.delivery.endpoint import Endpoint
+from pipeline.delivery.gate import Gate
 from pipeline.delivery.pending import PendingBatch, PendingLane
-from pipeline.model.batch import integration_of
+from pipeline.model.batch import Batch, integration_of
 
 
 class Lane:
@@ -17,9 +19,9 @@ class Lane:
     """
 
     __slots__ = (
-        "cap",
         "endpoint",
         "first_tries",
+        "gate",
         "has_expiry_timer",
         "held",
         "held_bytes",
@@ -40,7 +42,8 @@ class Lane:
         "recent_bytes",
         "retries",
         "spent_bytes",
-        "to_park",
+        "to_give_up",
+        "turn_due_s",
     )
 
     def __init__(self, partition: int, pending: PendingLane, endpoint: Endpoint | None, now_s: float) -> None:
@@ -50,16 +53,17 @@ class Lane:
         self.endpoint = endpoint
         self.integration_id = integration_of(pending.name)
         integration = endpoint.integration if endpoint else None
-        self.cap = integration.in_flight_cap if integration and integration.enabled else 0
+        self.gate = Gate(pending, endpoint)
         self.is_ordered = integration.ordered if integration else False
         self.max_wait_s = integration.max_wait_s if integration else 0.0
         self.first_tries: deque[PendingBatch] = deque()
         self.retries: deque[PendingBatch] = deque()
-        self.to_park: deque[tuple[PendingBatch, str]] = deque()
+        self.to_give_up: deque[tuple[PendingBatch, str]] = deque()
         self.in_flight = 0
         self.is_paused = False
         self.is_revoked = False
         self.has_expiry_timer = False
+        self.turn_due_s = math.inf
         # of the rotation
         self.spent_bytes = 0
         self.is_in_rotation = False
@@ -73,9 +77,14 @@ class Lane:
         self.recent_at_s = now_s
         self.progress_at_s = now_s
 
+    @property
+    def cap(self) -> int:
+        """How many tries may be under way at once, as things are; 0 where none may."""
+        return self.gate.cap
+
     def head(self) -> PendingBatch | None:
         """The batch to try next, if one may be tried now."""
-        if self.in_flight >= self.cap or self.is_paused:
+        if self.in_flight >= self.gate.cap or self.is_paused:
             return None
         if self.first_tries:
             return self.first_tries[0]
@@ -93,7 +102,7 @@ class Lane:
             self.first_tries.append(pending)
 
     def put_back(self, pending: PendingBatch) -> None:
-        """An ordered lane's head is to be tried again: it stays the head."""
+        """A batch that was the head is that again."""
         self.first_tries.appendleft(pending)
 
     def upcoming(self, count: int) -> Iterator[PendingBatch]:
@@ -116,3 +125,16 @@ class Lane:
         heads = [self.first_tries[0].sealed_at] if self.first_tries else []
         heads += [pending.sealed_at for pending in self.retries]
         return min(heads, default=None)
+
+
+class Flight:
+    """A try under way: of what, and since when (UNIX seconds, and monotonic ones)."""
+
+    __slots__ = ("body", "lane", "pending", "started_at", "started_s")
+
+    def __init__(self, lane: Lane, pending: PendingBatch, body: Batch, started_at: float, started_s: float) -> None:
+        self.lane = lane
+        self.pending = pending
+        self.body = body
+        self.started_at = started_at
+        self.started_s = started_s

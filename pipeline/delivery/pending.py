@@ -1,36 +1,45 @@
 """What waits in one partition: which batches were registered and are not done, and the rows that say so.
 
 Memory runs ahead of the table. ``take`` gives the net effect since the last take, so a batch that came and was delivered
-in between costs no row of its own, only its lane's counters. Each group leaves the ledger balanced, whatever prefix of
-the groups a crash keeps: a lane's registered events are those delivered, parked, discarded and in its batch rows.
+in between costs no row of its own, only its lane's counters. A lane's rows of one take are one group, which leaves the
+ledger balanced: a lane's registered events are those delivered, parked, discarded and in its batch rows.
 """
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from pipeline.delivery.counts import Counts, Hours
 from pipeline.delivery.rows import (
     ROW_VERSION,
     BatchRow,
     Fate,
+    HourRow,
     LaneRow,
+    ParkedRow,
     RowGroup,
-    batch_key,
-    decode_batch_row,
-    decode_lane_row,
+    RowKind,
+    decode_row,
     encode_row,
     lane_key,
     parse_key,
+    row_key,
 )
 from pipeline.errors import CodecError, SequenceGapError
-from pipeline.model.batch import Batch
+from pipeline.model.batch import Batch, batch_id
+from pipeline.model.ranges import Ranges, count_of, without
 
-ROWS_IN_GROUP = 512
-"""A group travels in one record batch, so it stays far below the size that a broker takes."""
+HOUR_S = 3600
+PARKED_KEPT_S = 7 * 86400.0
+"""How long a parked batch can be replayed: as long as its record stays in the parked topic."""
+_LONGEST_REASON = 200
 
 
 class PendingBatch:
-    """A batch that is not done: events ``[first, end)`` of its lane, from the record at ``offset``. Times are UNIX seconds."""
+    """Events of a lane that travel together and are not done. Times are UNIX seconds.
+
+    They are part of the record at ``offset``. ``rest`` names them where there are gaps between ``first`` and ``end``.
+    """
 
     __slots__ = (
         "attempts",
@@ -38,36 +47,68 @@ class PendingBatch:
         "end",
         "fate",
         "first",
-        "has_row",
+        "forgiven",
+        "hour",
         "is_in_flight",
         "next_at",
         "offset",
+        "rest",
+        "row_number",
         "sealed_at",
         "size_bytes",
+        "tried_at",
     )
 
-    def __init__(self, first: int, end: int, offset: int, size_bytes: int, sealed_at: float) -> None:
-        self.first = first
-        self.end = end
+    def __init__(self, ranges: Ranges, offset: int, size_bytes: int, sealed_at: float, hour: int) -> None:
+        self.set_ranges(ranges)
         self.offset = offset
         self.size_bytes = size_bytes
         self.sealed_at = sealed_at
+        self.hour = hour
         self.attempts = 0
+        self.forgiven = 0
         self.next_at = 0.0
-        self.has_row = False
+        self.row_number: int | None = None
         self.fate: Fate | None = None
         self.body: Batch | None = None
         self.is_in_flight = False
+        self.tried_at: float | None = None
+
+    def set_ranges(self, ranges: Ranges) -> None:
+        """Set which events these are."""
+        self.first, self.end = ranges[0][0], ranges[-1][1]
+        self.rest: Ranges = ranges if len(ranges) > 1 else ()
+
+    @property
+    def ranges(self) -> Ranges:
+        """Their sequence numbers."""
+        return self.rest or ((self.first, self.end),)
 
     @property
     def events(self) -> int:
-        """How many events it holds."""
-        return self.end - self.first
+        """How many they are."""
+        return count_of(self.rest) if self.rest else self.end - self.first
+
+    def name(self, lane: str) -> str:
+        """What they are called: the id of the batch that is sent."""
+        name = batch_id(lane, self.first, self.end)
+        return f"{name}~{count_of(self.rest)}" if self.rest else name
 
     def row(self) -> bytes:
         """The value of its row as things stand."""
         return encode_row(
-            BatchRow(ROW_VERSION, self.end, self.offset, self.size_bytes, self.attempts, self.next_at, self.sealed_at)
+            BatchRow(
+                ROW_VERSION,
+                self.end,
+                self.offset,
+                self.size_bytes,
+                self.attempts,
+                self.next_at,
+                self.sealed_at,
+                self.rest,
+                self.hour,
+                self.forgiven,
+            )
         )
 
 
@@ -88,43 +129,37 @@ class Registered(NamedTuple):
 
 
 class PendingLane:
-    """A lane's ledger and what waits in it."""
-
-    __slots__ = ("_changed", "_closed", "_new", "_taken", "batches", "events", "name", "registered", "waiting")
+    """A lane's ledger, what waits in it and what of it is parked."""
 
     def __init__(self, name: str, row: LaneRow | None = None) -> None:
         row = row or LaneRow(ROW_VERSION, 0)
         self.name = name
         self.registered = row.registered
-        self.events = {
-            Fate.DELIVERED: row.delivered_events,
-            Fate.PARKED: row.parked_events,
-            Fate.DISCARDED: row.discarded_events,
-        }
-        self.batches = {
-            Fate.DELIVERED: row.delivered_batches,
-            Fate.PARKED: row.parked_batches,
-            Fate.DISCARDED: row.discarded_batches,
-        }
+        self.counts = Counts.of(row)
+        self.hours = Hours()
+        self.halted_for = row.halted_for
+        self.breaker = row.breaker
         self.waiting: dict[int, PendingBatch] = {}
-        """By end, which a batch keeps when its beginning is cut off."""
-        self._taken = row
-        self._new: list[PendingBatch] = []
-        self._closed: list[PendingBatch] = []
-        self._changed: dict[int, PendingBatch] = {}
+        """By first sequence number."""
+        self.parked: dict[int, ParkedRow] = {}
+        """By first sequence number, the longest parked first."""
+        self._changed: dict[PendingBatch, None] = {}
+        self._parked_changes: dict[int, ParkedRow | None] = {}
+        self._row = row
+        self._restored: dict[int, PendingBatch] = {}
+        """What waited when the state was restored, by offset, until its record is seen again."""
 
     @property
     def waiting_events(self) -> int:
         """Events that are registered and not done."""
-        return self.registered - sum(self.events.values())
+        return self.registered - self.counts.done_events
+
+    # in
 
     def register(self, batch: Batch, offset: int) -> Registered:
         """Take in a record by its numbers; raises ``SequenceGapError`` where events before it are missing."""
         if batch.end <= self.registered:
-            known = self.waiting.get(batch.end)
-            if known is None or known.offset != offset:
-                return Registered(Arrival.REPEATED, batch, None)
-            return Registered(Arrival.KNOWN, batch, known)
+            return self._known(batch, offset)
         if batch.first > self.registered:
             raise SequenceGapError(
                 f"lane {batch.lane}: batch {batch.id} at offset {offset} should begin at {self.registered}: "
@@ -133,79 +168,128 @@ class PendingLane:
             )
         if batch.first < self.registered:
             batch = batch.from_sequence(self.registered)
-        pending = PendingBatch(batch.first, batch.end, offset, size_of(batch), batch.sealed_at)
         self.registered = batch.end
-        self.waiting[batch.end] = pending
-        self._new.append(pending)
+        pending = self._wait(batch, offset, int(batch.opened_at // HOUR_S))
+        self.hours.registered(pending.hour, pending.events)
         return Registered(Arrival.NEW, batch, pending)
+
+    def replay(self, batch: Batch, offset: int) -> Registered:
+        """Take a parked batch up again. What is not parked (any more) was replayed before, or is none of this lane's."""
+        row = self.parked.get(batch.first)
+        if row is None or row.end != batch.end or row.rest != batch.rest:
+            return self._known(batch, offset)
+        del self.parked[batch.first]
+        self._parked_changes[batch.first] = None
+        pending = self._wait(batch, offset, row.hour)
+        self._count(Fate.PARKED, pending, -pending.events, batches=-1)
+        return Registered(Arrival.NEW, batch, pending)
+
+    def _known(self, batch: Batch, offset: int) -> Registered:
+        known = self._restored.pop(offset, None)
+        if known is None or known.fate is not None:
+            return Registered(Arrival.REPEATED, batch, None)
+        return Registered(Arrival.KNOWN, batch, known)
+
+    def _wait(self, batch: Batch, offset: int, hour: int) -> PendingBatch:
+        pending = PendingBatch(batch.ranges, offset, size_of(batch), batch.sealed_at, hour)
+        self.waiting[pending.first] = pending
+        self._changed[pending] = None
+        return pending
+
+    # what becomes of it
 
     def retry_at(self, pending: PendingBatch, next_at: float) -> None:
         """Note that a try failed and when the next is due; ``attempts`` of ``pending`` already counts it."""
         pending.next_at = next_at
-        if pending.has_row:
-            self._changed[pending.end] = pending
+        self._changed[pending] = None
 
-    def finish(self, pending: PendingBatch, fate: Fate) -> None:
-        """The batch is done."""
+    def keep_only(self, pending: PendingBatch, ranges: Ranges) -> None:
+        """The others of its events have been delivered; ``ranges`` are still to come."""
+        gone = pending.events
+        self._reshape(pending, ranges)
+        self._count(Fate.DELIVERED, pending, gone - pending.events, batches=0)
+
+    def split(self, pending: PendingBatch, ranges: Ranges) -> PendingBatch:
+        """Make ``ranges`` of its events a batch of their own, which has not been tried; ``pending`` keeps the others."""
+        size_bytes, events = pending.size_bytes, pending.events
+        self._reshape(pending, without(pending.ranges, ranges))
+        part = PendingBatch(ranges, pending.offset, 0, pending.sealed_at, pending.hour)
+        part.size_bytes = size_bytes * part.events // events
+        pending.size_bytes = size_bytes - part.size_bytes
+        self.waiting[part.first] = part
+        self._changed[part] = None
+        return part
+
+    def _reshape(self, pending: PendingBatch, ranges: Ranges) -> None:
+        del self.waiting[pending.first]
+        pending.set_ranges(ranges)
+        self.waiting[pending.first] = pending
+        self._changed[pending] = None
+
+    def finish(self, pending: PendingBatch, fate: Fate, *, now: float = 0.0, reason: str = "") -> None:
+        """The batch is done, ``now`` (UNIX seconds) and for ``reason`` where it is parked."""
         pending.fate = fate
-        del self.waiting[pending.end]
-        self.events[fate] += pending.events
-        self.batches[fate] += 1
-        if pending.has_row:
-            self._changed.pop(pending.end, None)
-            self._closed.append(pending)
+        del self.waiting[pending.first]
+        self._count(fate, pending, pending.events, batches=1)
+        self._changed[pending] = None
+        if fate is Fate.PARKED:
+            row = ParkedRow(ROW_VERSION, pending.end, pending.rest, pending.hour, now, reason[:_LONGEST_REASON])
+            self.parked.pop(pending.first, None)
+            self.parked[pending.first] = self._parked_changes[pending.first] = row
+            self.forget_parked(now - PARKED_KEPT_S)
 
-    def take(self) -> list[RowGroup]:
+    def forget_parked(self, before: float) -> None:
+        """Drop the rows of what was parked before that time (UNIX seconds): its records are gone. The counts stay."""
+        while self.parked and (first := next(iter(self.parked))) is not None:
+            if self.parked[first].parked_at >= before:
+                return
+            del self.parked[first]
+            self._parked_changes[first] = None
+
+    def _count(self, fate: Fate, pending: PendingBatch, events: int, *, batches: int) -> None:
+        self.counts.add(fate, events, batches)
+        self.hours.add(pending.hour, fate, events)
+
+    # out
+
+    def take(self) -> RowGroup:
         """What changed since the last take."""
-        new, closed, changed = self._new, self._closed, self._changed
-        self._new, self._closed, self._changed = [], [], {}
-        if len(new) + len(closed) + len(changed) <= ROWS_IN_GROUP:
-            group = [row for pending in new if (row := self._row_of_new(pending)) is not None]
-            group += [(batch_key(self.name, pending.first), None) for pending in closed]
-            group += [(batch_key(self.name, pending.first), pending.row()) for pending in changed.values()]
-            if new or closed:
-                self._taken = self._row_now()
-                group.append((lane_key(self.name), encode_row(self._taken)))
-            return [group]
-        return self._take_in_steps(new, closed, changed)
+        removed: dict[bytes, bytes | None] = {}
+        written: dict[bytes, bytes | None] = {}
+        for pending in self._changed:
+            if pending.row_number is not None and (pending.fate is not None or pending.row_number != pending.first):
+                removed[row_key(self.name, RowKind.BATCH, pending.row_number)] = None
+                pending.row_number = None
+            if pending.fate is None:
+                pending.row_number = pending.first
+                written[row_key(self.name, RowKind.BATCH, pending.first)] = pending.row()
+        for first, row in self._parked_changes.items():
+            key = row_key(self.name, RowKind.PARKED, first)
+            if row is None:
+                removed[key] = None
+            else:
+                written[key] = encode_row(row)
+        for hour, counted in self.hours.take().items():
+            key = row_key(self.name, RowKind.HOUR, hour)
+            if counted is None:
+                removed[key] = None
+            else:
+                written[key] = encode_row(counted)
+        self._changed, self._parked_changes = {}, {}
+        row_now = self.counts.row(self.registered, self.halted_for, self.breaker)
+        if row_now != self._row:
+            self._row = row_now
+            written[lane_key(self.name)] = encode_row(row_now)
+        return [*(removed | written).items()]
 
-    def _row_of_new(self, pending: PendingBatch) -> tuple[bytes, bytes | None] | None:
-        if pending.fate is not None:
-            return None
-        pending.has_row = True
-        return batch_key(self.name, pending.first), pending.row()
+    # from rows
 
-    def _take_in_steps(
-        self, new: list[PendingBatch], closed: list[PendingBatch], changed: dict[int, PendingBatch]
-    ) -> list[RowGroup]:
-        """Several groups, each with the lane's row as it is after that group."""
-        groups: list[RowGroup] = []
-        for some in _parts(new):
-            group = [row for pending in some if (row := self._row_of_new(pending)) is not None]
-            self._taken = _counted(self._taken, some, registered=some[-1].end)
-            groups.append([*group, (lane_key(self.name), encode_row(self._taken))])
-        for some in _parts(closed):
-            self._taken = _counted(self._taken, some, registered=self._taken.registered)
-            removed: RowGroup = [(batch_key(self.name, pending.first), None) for pending in some]
-            groups.append([*removed, (lane_key(self.name), encode_row(self._taken))])
-        groups += [
-            [(batch_key(self.name, pending.first), pending.row()) for pending in some]
-            for some in _parts(list(changed.values()))
-        ]
-        return groups
-
-    def _row_now(self) -> LaneRow:
-        events, batches = self.events, self.batches
-        return LaneRow(
-            ROW_VERSION,
-            self.registered,
-            events[Fate.DELIVERED],
-            batches[Fate.DELIVERED],
-            events[Fate.PARKED],
-            batches[Fate.PARKED],
-            events[Fate.DISCARDED],
-            batches[Fate.DISCARDED],
-        )
+    def restore_batch(self, first: int, row: BatchRow) -> None:
+        """A stored row of a batch that is not done."""
+        pending = PendingBatch(row.rest or ((first, row.end),), row.offset, row.size_bytes, row.sealed_at, row.hour)
+        pending.attempts, pending.forgiven = row.attempts, row.forgiven
+        pending.next_at, pending.row_number = row.next_at, first
+        self.waiting[first] = self._restored[row.offset] = pending
 
 
 class PendingState:
@@ -219,27 +303,38 @@ class PendingState:
     def restore(cls, rows: Iterable[tuple[bytes, bytes]]) -> "PendingState":
         """The state that ``rows``, in any order, tell of; raises ``CodecError`` where they cannot be."""
         state = cls()
-        found: dict[str, list[tuple[int, BatchRow]]] = {}
+        batches: list[tuple[str, int, BatchRow]] = []
+        parked: list[tuple[str, int, ParkedRow]] = []
+        hours: list[tuple[str, int, HourRow]] = []
         for key, value in rows:
-            lane, first = parse_key(key)
-            if first is None:
-                state.lanes[lane] = PendingLane(lane, decode_lane_row(key, value))
-            else:
-                found.setdefault(lane, []).append((first, decode_batch_row(key, value)))
-        for name, batches in found.items():
-            if name not in state.lanes:
-                raise CodecError(
-                    f"lane {name} has {len(batches)} batch rows in its pending table and no row of its own: the table was changed "
-                    "by hand or by another program; delete the worker's datadir to rebuild the table from its changelog"
-                )
-            lane_state = state.lanes[name]
-            for first, row in sorted(batches):
-                pending = PendingBatch(first, row.end, row.offset, row.size_bytes, row.sealed_at)
-                pending.attempts, pending.next_at, pending.has_row = row.attempts, row.next_at, True
-                lane_state.waiting[row.end] = pending
+            lane, kind, number = parse_key(key)
+            match kind:
+                case RowKind.LANE:
+                    state.lanes[lane] = PendingLane(lane, decode_row(LaneRow, key, value))
+                case RowKind.BATCH:
+                    batches.append((lane, number, decode_row(BatchRow, key, value)))
+                case RowKind.PARKED:
+                    parked.append((lane, number, decode_row(ParkedRow, key, value)))
+                case RowKind.HOUR:
+                    hours.append((lane, number, decode_row(HourRow, key, value)))
+        for name, first, batch_row in sorted(batches, key=lambda each: each[:2]):
+            state._known(name).restore_batch(first, batch_row)
+        for name, first, parked_row in sorted(parked, key=lambda each: each[2].parked_at):
+            state._known(name).parked[first] = parked_row
+        for name, hour, hour_row in hours:
+            state._known(name).hours.restore(hour, hour_row)
         for lane_state in state.lanes.values():
             _check_balance(lane_state)
         return state
+
+    def _known(self, name: str) -> PendingLane:
+        lane = self.lanes.get(name)
+        if lane is None:
+            raise CodecError(
+                f"lane {name} has rows in its pending table and no row of its own: the table was changed by hand or by another "
+                "program; delete the worker's datadir to rebuild the table from its changelog"
+            )
+        return lane
 
     @property
     def has_changes(self) -> bool:
@@ -257,46 +352,14 @@ class PendingState:
         return lane
 
     def take(self) -> list[RowGroup]:
-        """Row groups for all that changed since the last take; each leaves the ledger balanced."""
+        """A row group for each lane that changed since the last take; each leaves the ledger balanced."""
         touched, self._touched = self._touched, {}
-        return [group for lane in touched.values() for group in lane.take() if group]
+        return [group for lane in touched.values() if (group := lane.take())]
 
 
 def size_of(batch: Batch) -> int:
     """What a batch's body costs in memory, in bytes."""
     return len(batch.block) + len(batch.ends)
-
-
-def _counted(row: LaneRow, batches: Iterable[PendingBatch], *, registered: int) -> LaneRow:
-    events = {
-        Fate.DELIVERED: row.delivered_events,
-        Fate.PARKED: row.parked_events,
-        Fate.DISCARDED: row.discarded_events,
-    }
-    counts = {
-        Fate.DELIVERED: row.delivered_batches,
-        Fate.PARKED: row.parked_batches,
-        Fate.DISCARDED: row.discarded_batches,
-    }
-    for pending in batches:
-        if pending.fate is not None:
-            events[pending.fate] += pending.events
-            counts[pending.fate] += 1
-    return LaneRow(
-        ROW_VERSION,
-        registered,
-        events[Fate.DELIVERED],
-        counts[Fate.DELIVERED],
-        events[Fate.PARKED],
-        counts[Fate.PARKED],
-        events[Fate.DISCARDED],
-        counts[Fate.DISCARDED],
-    )
-
-
-def _parts(batches: list[PendingBatch]) -> Iterator[list[PendingBatch]]:
-    for start in range(0, len(batches), ROWS_IN_GROUP):
-        yield batches[start : start + ROWS_IN_GROUP]
 
 
 def _check_balance(lane: PendingLane) -> None:

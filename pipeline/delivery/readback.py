@@ -11,6 +11,7 @@ from pipeline.delivery.limits import DeliveryLimits
 from pipeline.delivery.pending import PendingBatch
 from pipeline.errors import SourceRecreatedError
 from pipeline.model.batch import Batch
+from pipeline.model.ranges import without
 
 ReadBatch = Callable[[int, int], Awaitable[Batch]]
 """Reads the record at (partition, offset) of the batches topic."""
@@ -67,8 +68,8 @@ class Readback:
                 task.cancel()
 
     def _wanted(self, lane: Lane) -> PendingBatch | None:
-        if lane.to_park:
-            return lane.to_park[0][0]
+        if lane.to_give_up:
+            return lane.to_give_up[0][0]
         if not lane.cap:
             return None
         if self._bodies.has_room_to_read_ahead():
@@ -87,13 +88,13 @@ class Readback:
 
     async def _body_of(self, lane: Lane, pending: PendingBatch) -> Batch:
         batch = await self._read_batch(lane.partition, pending.offset)
-        if batch.lane != lane.name or batch.end != pending.end or batch.first > pending.first:
+        if batch.lane != lane.name or without(pending.ranges, batch.ranges):
             raise SourceRecreatedError(
                 f"partition {lane.partition} of the batches topic holds {batch.id} at offset {pending.offset}, where "
-                f"{lane.name}:{pending.first}-{pending.end} was: the topic was deleted and made again. What waited in it is lost; "
+                f"{pending.name(lane.name)} was: the topic was deleted and made again. What waited in it is lost; "
                 "to go on without it, reset the pending table"
             )
-        return batch if batch.first == pending.first else batch.from_sequence(pending.first)
+        return batch if batch.ranges == pending.ranges else batch.only(pending.ranges)
 
     def _on_read(self, lane: Lane, pending: PendingBatch, task: "asyncio.Task[Batch]") -> None:
         del self._reads[task]

@@ -1,19 +1,25 @@
 """The rows of a ``pending-{kind}`` table.
 
-A lane has one row under its name: how far its sequence is registered, and what became of what is done. A batch that is
-not done has one under ``{lane}/{first}``. In every stored state ``registered`` is the sum of the delivered, parked and
-discarded events and of those in the lane's batch rows: rows that belong together are written in one group.
+- ``{lane}``: how far the lane's sequence is registered, what became of what is done, and what holds the lane back.
+- ``{lane}/{first}``: a batch that is not done, or what is left of one.
+- ``{lane}!{first}``: a parked batch, until it is replayed or its record has left the parked topic.
+- ``{lane}@{hour}``: the same counts as the lane's, of the windows that were opened in one hour (UNIX seconds / 3600).
+
+In every stored state ``registered`` is the sum of the delivered, parked and discarded events and of those in the lane's
+batch rows: rows that belong together are written in one group.
 """
 
 import enum
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from pipeline.delivery.breaker import BreakerRow
 from pipeline.errors import CodecError
+from pipeline.model.ranges import Ranges
 
-ROW_VERSION = 1
-_SEPARATOR = "/"
+ROW_VERSION = 2
+
 
 RowGroup = list[tuple[bytes, bytes | None]]
 """Rows that reach the changelog in one record batch: all of them or none. ``None`` removes the row."""
@@ -27,8 +33,29 @@ class Fate(enum.StrEnum):
     DISCARDED = "discarded"
 
 
+class RowKind(enum.StrEnum):
+    """What a row is, by the character in its key that no lane's name has."""
+
+    LANE = ""
+    BATCH = "/"
+    PARKED = "!"
+    HOUR = "@"
+
+
+class RowKey(NamedTuple):
+    """A key, read. ``number`` is a batch's first sequence number or an hour; 0 for a lane's row."""
+
+    lane: str
+    kind: RowKind
+    number: int
+
+
 class LaneRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A lane's ledger: events ``[0, registered)`` of its sequence came, and so many of them are done."""
+    """A lane's ledger: events ``[0, registered)`` of its sequence came, and so many of them are done.
+
+    ``halted_for`` is not empty where the endpoint said that it is gone: what stands for its address. ``breaker`` is
+    the state of the lane's breaker while that is not closed.
+    """
 
     version: int
     registered: int
@@ -38,6 +65,8 @@ class LaneRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     parked_batches: int = 0
     discarded_events: int = 0
     discarded_batches: int = 0
+    halted_for: str = ""
+    breaker: BreakerRow | None = None
 
     @property
     def done_events(self) -> int:
@@ -48,9 +77,10 @@ class LaneRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class BatchRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A batch that is not done; its first sequence number stands in the key.
 
-    ``offset`` is where its record lies in the batches topic; that record may begin earlier, where its first events had
-    been registered before. ``attempts`` counts the tries made; ``next_at`` is when the next is due, in UNIX seconds, 0 for
-    now; ``sealed_at`` is UNIX seconds.
+    ``offset`` is where its record lies in the batches topic; that record may hold more, of which the rest is done.
+    ``attempts`` counts the tries made, ``forgiven`` those that use up none of the schedule; ``next_at`` is when the next is due, in UNIX seconds, 0 for now; ``sealed_at`` is
+    UNIX seconds. ``rest`` names the events where there are gaps between the first and ``end``. ``hour`` is when its window
+    was opened.
     """
 
     version: int
@@ -60,6 +90,30 @@ class BatchRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     attempts: int
     next_at: float
     sealed_at: float
+    rest: Ranges = ()
+    hour: int = 0
+    forgiven: int = 0
+
+
+class ParkedRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A batch that gave up; its first sequence number stands in the key. ``parked_at`` is UNIX seconds."""
+
+    version: int
+    end: int
+    rest: Ranges
+    hour: int
+    parked_at: float
+    reason: str
+
+
+class HourRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Events of the windows that a lane opened in one hour; what is missing to ``registered`` waits."""
+
+    version: int
+    registered: int
+    delivered: int = 0
+    parked: int = 0
+    discarded: int = 0
 
 
 def lane_key(lane: str) -> bytes:
@@ -67,61 +121,50 @@ def lane_key(lane: str) -> bytes:
     return lane.encode()
 
 
-def batch_key(lane: str, first: int) -> bytes:
-    """The key of a batch's row."""
-    return f"{lane}{_SEPARATOR}{first}".encode()
+def row_key(lane: str, kind: RowKind, number: int) -> bytes:
+    """The key of any other row."""
+    return f"{lane}{kind.value}{number}".encode()
 
 
-def parse_key(key: bytes) -> tuple[str, int | None]:
-    """Split a key into the lane and, in a batch's row, its first sequence number."""
-    lane, separator, first = key.decode().partition(_SEPARATOR)
-    if not separator:
-        return lane, None
-    try:
-        return lane, int(first)
-    except ValueError as error:
-        raise CodecError(
-            f"key {key!r} of a pending table is neither LANE nor LANE/FIRST; was it written by another program?"
-        ) from error
+def parse_key(key: bytes) -> RowKey:
+    """Read a key; raises ``CodecError`` where it is none."""
+    text = key.decode("utf-8", "replace")
+    for kind in (RowKind.BATCH, RowKind.PARKED, RowKind.HOUR):
+        lane, separator, number = text.partition(kind.value)
+        if separator:
+            if number.isdecimal():
+                return RowKey(lane, kind, int(number))
+            raise CodecError(
+                f"key {key!r} of a pending table is neither LANE nor LANE{kind.value}NUMBER; was it written by another program?"
+            )
+    return RowKey(text, RowKind.LANE, 0)
 
+
+AnyRow = LaneRow | BatchRow | ParkedRow | HourRow
 
 _encoder = msgspec.msgpack.Encoder()
-_lane_decoder = msgspec.msgpack.Decoder(LaneRow)
-_batch_decoder = msgspec.msgpack.Decoder(BatchRow)
+_decoders: dict[type, Any] = {kind: msgspec.msgpack.Decoder(kind) for kind in (LaneRow, BatchRow, ParkedRow, HourRow)}
 
 
-def encode_row(row: LaneRow | BatchRow) -> bytes:
+def encode_row(row: AnyRow) -> bytes:
     """The value of a row."""
     return _encoder.encode(row)
 
 
-def decode_lane_row(key: bytes, value: bytes) -> LaneRow:
-    """Read a lane's row; raises ``CodecError`` where it is none."""
-    return _decode(_lane_decoder, "lane", key, value)
+_Row = TypeVar("_Row", LaneRow, BatchRow, ParkedRow, HourRow)
 
 
-def decode_batch_row(key: bytes, value: bytes) -> BatchRow:
-    """Read a batch's row; raises ``CodecError`` where it is none."""
-    return _decode(_batch_decoder, "batch", key, value)
-
-
-_Row = TypeVar("_Row", LaneRow, BatchRow)
-
-
-def _decode(decoder: "msgspec.msgpack.Decoder[_Row]", what: str, key: bytes, value: bytes) -> _Row:
+def decode_row(kind: type[_Row], key: bytes, value: bytes) -> _Row:
+    """Read a row; raises ``CodecError`` where it is none of that kind."""
     try:
-        row = decoder.decode(value)
+        row: _Row = _decoders[kind].decode(value)
     except msgspec.MsgspecError as error:
         raise CodecError(
-            f"row {key!r} of a pending table is no {what} row ({error}); was it written by another program?"
+            f"row {key!r} of a pending table is no {kind.__name__} ({error}); was it written by another program?"
         ) from error
-    _check_version(key, row.version)
-    return row
-
-
-def _check_version(key: bytes, version: int) -> None:
-    if version != ROW_VERSION:
+    if row.version != ROW_VERSION:
         raise CodecError(
-            f"row {key!r} of a pending table has version {version}, this program reads version {ROW_VERSION}: "
+            f"row {key!r} of a pending table has version {row.version}, this program reads version {ROW_VERSION}: "
             "start the version of Distributary that wrote it, or a newer one"
         )
+    return row

@@ -24,7 +24,7 @@ _DELIVERED = Decision(Fate.DELIVERED)
 
 
 def decide(outcome: Outcome, *, attempts: int, retry: Retry, deadline: float, now: float) -> Decision:
-    """What becomes of a batch after its ``attempts``-th try, which ended ``now``.
+    """What becomes of a batch, or of what is left of it, after its ``attempts``-th try, which ended ``now``.
 
     The pause is the schedule's or the one that the endpoint asked for, whichever is longer, and ends at ``deadline`` at
     the latest, when the batch has waited too long (all UNIX seconds).
@@ -35,7 +35,7 @@ def decide(outcome: Outcome, *, attempts: int, retry: Retry, deadline: float, no
         return _give_up(REFUSED, outcome, retry)
     if attempts > len(retry.delays_s):
         return _give_up(EXHAUSTED, outcome, retry)
-    pause_s = max(retry.delays_s[attempts - 1], outcome.retry_after_s or 0.0)
+    pause_s = max(retry.delays_s[max(0, attempts - 1)] if retry.delays_s else 0.0, outcome.retry_after_s or 0.0)
     return Decision(None, max(now, min(now + pause_s, deadline)))
 
 
@@ -44,6 +44,10 @@ def is_overdue(deadline: float, now: float) -> bool:
     return now >= deadline
 
 
+def fate_of_what_gives_up(retry: Retry) -> Fate:
+    """Parked, or discarded where the integration wants that."""
+    return Fate.PARKED if retry.on_exhausted == "park" else Fate.DISCARDED
+
+
 def _give_up(reason: str, outcome: Outcome, retry: Retry) -> Decision:
-    fate = Fate.PARKED if retry.on_exhausted == "park" else Fate.DISCARDED
-    return Decision(fate, reason=f"{reason}: {outcome.detail}")
+    return Decision(fate_of_what_gives_up(retry), reason=f"{reason}: {outcome.detail}")

@@ -1,6 +1,7 @@
 """One timer for everything that is due later."""
 
 import asyncio
+import enum
 import heapq
 from collections.abc import Callable, Iterator
 
@@ -8,15 +9,23 @@ from pipeline.clock import Clock
 from pipeline.delivery.lane import Lane
 from pipeline.delivery.pending import PendingBatch
 
-_Entry = tuple[float, int, Lane, PendingBatch | None]
+
+class Due(enum.Enum):
+    """What is due of a lane as a whole."""
+
+    EXPIRY = enum.auto()  # its oldest batch may have waited too long
+    TURN = enum.auto()  # what held it back may be over
+
+
+_Entry = tuple[float, int, Lane, PendingBatch | Due]
 
 
 class DueTimer:
     """A heap of due times and one timer of the event loop, set for the earliest.
 
-    An entry is a batch whose next try is due, or a lane alone whose oldest batch may have waited too long. Times are
-    monotonic seconds; what is stored or shown as UNIX seconds is turned into them when it is added, so a step of the wall
-    clock moves nothing that is already here.
+    An entry is a batch whose next try is due, or something that is due of a lane. Times are monotonic seconds; what is
+    stored or shown as UNIX seconds is turned into them when it is added, so a step of the wall clock moves nothing that is
+    already here.
     """
 
     def __init__(self, clock: Clock, on_due: Callable[[], None]) -> None:
@@ -30,20 +39,23 @@ class DueTimer:
     def __len__(self) -> int:
         return len(self._heap)
 
-    def add_at(self, due_at: float, lane: Lane, pending: PendingBatch | None = None) -> None:
+    def add_at(self, due_at: float, lane: Lane, what: PendingBatch | Due) -> None:
         """Due at ``due_at``, UNIX seconds."""
-        self._added += 1
-        due_s = self._clock.monotonic_s() + max(0.0, due_at - self._clock.wall_s())
-        heapq.heappush(self._heap, (due_s, self._added, lane, pending))
-        self.call_in(due_s - self._clock.monotonic_s())
+        self.add_in(max(0.0, due_at - self._clock.wall_s()), lane, what)
 
-    def pop_due(self) -> Iterator[tuple[Lane, PendingBatch | None]]:
+    def add_in(self, delay_s: float, lane: Lane, what: PendingBatch | Due) -> None:
+        """Due in ``delay_s``."""
+        self._added += 1
+        heapq.heappush(self._heap, (self._clock.monotonic_s() + delay_s, self._added, lane, what))
+        self.call_in(delay_s)
+
+    def pop_due(self) -> Iterator[tuple[Lane, PendingBatch | Due]]:
         """Take what is due, the earliest first."""
         now_s = self._clock.monotonic_s()
         heap = self._heap
         while heap and heap[0][0] <= now_s:
-            _, _, lane, pending = heapq.heappop(heap)
-            yield lane, pending
+            _, _, lane, what = heapq.heappop(heap)
+            yield lane, what
 
     def drop_revoked(self) -> None:
         """Forget entries of lanes that were revoked."""

@@ -12,7 +12,7 @@ class LaneView:
     """``registered_events`` = waiting + delivered + parked + discarded events. ``oldest_sealed_at`` is UNIX seconds.
 
     ``in_flight`` of the waiting batches are being tried, ``retrying_batches`` have failed at least once, and
-    ``resident_bytes`` of their bodies are in memory.
+    ``resident_bytes`` of their bodies are in memory. ``replayable_batches`` of the parked ones are still to be had.
     """
 
     lane: str
@@ -30,6 +30,9 @@ class LaneView:
     retrying_batches: int
     resident_bytes: int
     oldest_sealed_at: float | None
+    is_halted: bool
+    is_breaker_open: bool
+    replayable_batches: int
 
 
 def view_of(partition: int, pending: PendingLane, lane: Lane | None) -> LaneView:
@@ -41,14 +44,17 @@ def view_of(partition: int, pending: PendingLane, lane: Lane | None) -> LaneView
         registered_events=pending.registered,
         waiting_events=pending.waiting_events,
         waiting_batches=len(pending.waiting),
-        delivered_events=pending.events[Fate.DELIVERED],
-        delivered_batches=pending.batches[Fate.DELIVERED],
-        parked_events=pending.events[Fate.PARKED],
-        parked_batches=pending.batches[Fate.PARKED],
-        discarded_events=pending.events[Fate.DISCARDED],
-        discarded_batches=pending.batches[Fate.DISCARDED],
+        delivered_events=pending.counts.events[Fate.DELIVERED],
+        delivered_batches=pending.counts.batches[Fate.DELIVERED],
+        parked_events=pending.counts.events[Fate.PARKED],
+        parked_batches=pending.counts.batches[Fate.PARKED],
+        discarded_events=pending.counts.events[Fate.DISCARDED],
+        discarded_batches=pending.counts.batches[Fate.DISCARDED],
         in_flight=lane.in_flight if lane else 0,
         retrying_batches=sum(1 for batch in waiting if batch.attempts),
         resident_bytes=lane.held_bytes if lane else 0,
-        oldest_sealed_at=next((batch.sealed_at for batch in waiting), None),
+        oldest_sealed_at=min((batch.sealed_at for batch in waiting), default=None),
+        is_halted=bool(pending.halted_for),
+        is_breaker_open=lane.gate.is_breaker_open if lane else pending.breaker is not None,
+        replayable_batches=len(pending.parked),
     )

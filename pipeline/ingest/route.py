@@ -3,13 +3,16 @@
 import struct
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, NamedTuple, Protocol
+from zlib import crc32
 
 import msgspec
 
 from pipeline.errors import PoisonError
 from pipeline.ingest.decode import DEFAULT_MAX_EVENT_BYTES, JSON_WHITE_SPACE, EventDecoder, published
+from pipeline.ingest.event import Event
 from pipeline.ingest.match import MatchIndex
 from pipeline.ingest.poison import PoisonReason
 from pipeline.model.attempt import DeadLetter
@@ -60,14 +63,32 @@ class Routed(NamedTuple):
 
 
 class _Lane:
-    """Where an integration's events go, and which form of them."""
+    """Where an integration's events go, and which form of them.
 
-    __slots__ = ("fields", "name", "partition")
+    Where an integration has several lanes, ``spread`` holds all of them, and stands for the one of an event's user.
+    """
 
-    def __init__(self, integration: Integration, partitions: int) -> None:
-        self.name = integration.id
-        self.partition = partition_of(self.name, partitions)
-        self.fields = integration.fields
+    __slots__ = ("fields", "name", "partition", "spread")
+
+    def __init__(self, name: str, fields: str, partitions: int) -> None:
+        self.name = name
+        self.partition = partition_of(name, partitions)
+        self.fields = fields
+        self.spread: tuple[_Lane, ...] = ()
+
+    @classmethod
+    def of(cls, integration: Integration, partitions: int) -> "_Lane":
+        """The lane, or the lanes, of an integration."""
+        lane = cls(integration.id, integration.fields, partitions)
+        if integration.lanes > 1:
+            lane.spread = tuple(
+                cls(f"{integration.id}~{number}", integration.fields, partitions) for number in range(integration.lanes)
+            )
+        return lane
+
+    def of_user(self, event: Event) -> "_Lane":
+        """The lane of the event's user, or of its device where it has no user."""
+        return self.spread[crc32((event.user_id or event.hwid or "").encode()) % len(self.spread)]
 
 
 class Router:
@@ -83,7 +104,9 @@ class Router:
         source_epoch: int = 1,
         max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES,
     ) -> None:
-        self._match = MatchIndex((each, _Lane(each, partitions)) for each in integrations).match
+        match = MatchIndex((each, _Lane.of(each, partitions)) for each in integrations).match
+        are_spread = any(each.lanes > 1 for each in integrations)
+        self._match = partial(_match_and_spread, match) if are_spread else match
         self._partitions = partitions
         self._source_epoch = source_epoch
         self._max_event_bytes = max_event_bytes
@@ -194,6 +217,10 @@ class Router:
             return None
         detail = f"{copies} copies for one partition, about {copies * copy_bytes} bytes, and at most {MAX_RECORD_BYTES} are taken"
         return PoisonError(PoisonReason.TOO_MANY_COPIES, detail)
+
+
+def _match_and_spread(match: "Callable[[Event], Sequence[_Lane]]", event: Event) -> "Sequence[_Lane]":
+    return [lane.of_user(event) if lane.spread else lane for lane in match(event)]
 
 
 _Gathered = defaultdict[_Lane, list[tuple[int, bytes]]]

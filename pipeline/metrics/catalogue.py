@@ -29,6 +29,8 @@ class Unit(enum.StrEnum):
     RECORDS = "records"
     ATTEMPTS = "attempts"
     CHUNKS = "chunks"
+    CHANGES = "changes"
+    LANES = "lanes"
     SECONDS = "seconds"
     BYTES = "bytes"
     COUNT = "count"
@@ -167,6 +169,16 @@ OLDEST_WAITING_AGE = _gauge(
 RETRIES = _counter("retries_total", Unit.ATTEMPTS, "Tries after a batch's first one.", *_DELIVERY)
 DELIVERED_BATCHES = _counter("delivered_batches_total", Unit.BATCHES, "Batches that an endpoint took.", *_DELIVERY)
 DELIVERED_EVENTS = _counter("delivered_events_total", Unit.EVENTS, "Events in delivered batches.", *_DELIVERY)
+BREAKER_CHANGES = _counter(
+    "breaker_changes_total", Unit.CHANGES, "Changes of lanes' breakers, by what they became.", *_DELIVERY, "state"
+)
+HELD_LANES = _gauge(
+    "held_lanes",
+    Unit.LANES,
+    "Lanes that send nothing, by reason: their breaker is open, or the endpoint said that it is gone.",
+    "kind",
+    "reason",
+)
 PARKED_BATCHES = _counter("parked_batches_total", Unit.BATCHES, "Batches that gave up and wait for replay.", *_DELIVERY)
 PARKED_EVENTS = _counter("parked_events_total", Unit.EVENTS, "Events in parked batches.", *_DELIVERY)
 DISCARDED_BATCHES = _counter(
@@ -240,6 +252,8 @@ SECTIONS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
             WAITING_BATCHES,
             WAITING_EVENTS,
             OLDEST_WAITING_AGE,
+            BREAKER_CHANGES,
+            HELD_LANES,
             RETRIES,
             DELIVERED_BATCHES,
             DELIVERED_EVENTS,

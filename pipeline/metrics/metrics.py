@@ -114,6 +114,14 @@ class Metrics:
         self._add(catalogue.DELIVERED_EVENTS, events, label, kind)
         self._observe(catalogue.DELIVERY_LATENCY, latency_s, kind)
 
+    def arrived(self, integration: str, kind: str, *, events: int) -> None:
+        """Count events of a batch that were delivered before the others."""
+        self._add(catalogue.DELIVERED_EVENTS, events, self._label_of(integration), kind)
+
+    def breaker_changed(self, integration: str, kind: str, state: str) -> None:
+        """Count a breaker's change to ``state``."""
+        self._add(catalogue.BREAKER_CHANGES, 1, self._label_of(integration), kind, state)
+
     def parked(self, integration: str, kind: str, *, events: int) -> None:
         """Count a parked batch."""
         label = self._label_of(integration)

@@ -19,12 +19,19 @@ class SealReason(enum.StrEnum):
     AGE = "age"
 
 
+class Request(enum.StrEnum):
+    """What a record of a batches topic asks for, where it is not a batch that was sealed."""
+
+    REPLAY = "replay"  # the batch was parked: take it up again
+    RESUME = "resume"  # no batch at all: try the lane's endpoint again, whatever stopped it
+
+
 class Batch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The record value of ``<app>-batches-{sink}``: events ``[first, end)`` of a lane's sequence.
 
     ``opened_at`` and ``sealed_at`` are UNIX seconds: when the window took its first event, and when it was sealed.
     ``rest`` is empty where all events between the two are here. Where some are done already it names those that are left:
-    ``block`` and ``ends`` then hold these alone.
+    ``block`` and ``ends`` then hold these alone. ``request`` is ``None`` for what the window stage sealed.
     """
 
     lane: str
@@ -36,6 +43,7 @@ class Batch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     ends: bytes
     block: bytes
     rest: Ranges = ()
+    request: Request | None = None
 
     @property
     def id(self) -> str:

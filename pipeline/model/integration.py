@@ -33,6 +33,12 @@ def _whole_number(value: object) -> object:
     return value
 
 
+def _number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
 def _listed(value: object) -> object:
     """Take ``Email Sent, Push Sent`` for a list of two, and one number for a list of one."""
     if isinstance(value, str):
@@ -78,6 +84,14 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
 Count = Annotated[int, BeforeValidator(_whole_number)]
 """A whole number; ``true`` is none."""
 
+PerSecond = Annotated[
+    float,
+    BeforeValidator(_number),
+    Field(ge=0.001, le=1_000_000),
+    InWords("number, 0.001 to 1000000"),
+]
+"""A rate."""
+
 Names = Annotated[
     tuple[Annotated[str, BeforeValidator(_name)], ...],
     BeforeValidator(_listed),
@@ -99,6 +113,27 @@ Platforms = Annotated[
     InWords('list of platforms, or one text with commas; `"*"` for all'),
 ]
 Id = Annotated[str, AfterValidator(checked_id), InWords("text, 1 to 64 of a-z, 0-9 and -")]
+
+
+def checked_url(text: str, schemes: tuple[str, ...]) -> str:
+    """Return ``text`` where requests can go to it; raises ``ValueError``, which does not show it, otherwise."""
+    # The text is never part of the message: it may hold a token.
+    if not text.isprintable() or " " in text:
+        raise ValueError("holds a space or a control character; percent-encode it")
+    try:
+        url = URL(text)
+        host, port = url.host, url.port
+    except ValueError:
+        raise ValueError("is not a valid URL; write for example https://host.example:8081/path") from None
+    if url.scheme not in schemes:
+        raise ValueError(f"must begin with {' or '.join(scheme + '://' for scheme in schemes)}")
+    if not host or not host.strip(".") or port == 0:
+        raise ValueError("needs a host, for example https://host.example:8081/path")
+    if url.user is not None or url.password is not None:
+        raise ValueError("holds credentials, which logs would show; use authorization instead")
+    if url.fragment:
+        raise ValueError("holds a fragment (#...), which is never sent; leave it out")
+    return text
 
 
 class BatchLimits(Section):
@@ -130,6 +165,59 @@ class Retry(Section):
     )
 
 
+class BreakerSettings(Section):
+    """When an endpoint that fails every try is left alone, and for how long. See ``pipeline.delivery.breaker``."""
+
+    enabled: bool = Field(True, description="Whether a failing endpoint is left alone at all.")
+    after_tries: Count = Field(
+        10,
+        ge=1,
+        le=10_000,
+        description="Open after this many tries of a lane that failed one after the other, whatever their batches.",
+    )
+    after_s: Annotated[float, Duration(0.0, DAY_S)] = Field(
+        10.0,
+        alias="after",
+        description="These tries must have taken at least this long, unless a batch among them used up its schedule.",
+    )
+    pause_s: Annotated[float, Duration(0.01, DAY_S)] = Field(
+        30.0,
+        alias="pause",
+        description="How long nothing is sent, before one batch is tried. Each probe that fails doubles it. "
+        "It is longer by up to a quarter, differently for each lane, so that lanes do not probe together.",
+    )
+    max_pause_s: Annotated[float, Duration(0.01, DAY_S)] = Field(
+        600.0, alias="max_pause", description="The pause grows no longer than this."
+    )
+
+
+class RateSettings(Section):
+    """How often an endpoint is asked at most. See ``pipeline.delivery.rate``."""
+
+    per_second: PerSecond = Field(description="How many `unit` a second may be sent.")
+    burst: Count | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="How many may be sent at once after a quiet time. Absent: one second's worth, at least 1.",
+    )
+    unit: Literal["requests", "events"] = Field(
+        "requests",
+        description="What is counted: tries to deliver a batch, or the events in them. A batch with more events than `burst` is "
+        "sent whole, and the ones after it wait the longer.",
+    )
+    shared: bool = Field(
+        False,
+        description="`false`: each worker keeps to the rate on its own, which is enough where an integration has one lane. "
+        "`true`: all workers together, through Redis; while Redis is away each keeps to its share.",
+    )
+
+    @property
+    def burst_or_default(self) -> int:
+        """``burst``, or one second's worth."""
+        return self.burst or max(1, round(self.per_second))
+
+
 class Integration(Section):
     """One customer's delivery: which events, in what batches, to where.
 
@@ -138,6 +226,9 @@ class Integration(Section):
 
     url_schemes: ClassVar[tuple[str, ...]] = ("https", "http")
     """What a kind's ``url`` may begin with."""
+
+    url_keys: ClassVar[tuple[tuple[str, ...], ...]] = (("url",),)
+    """Where a kind's settings name hosts that it connects to: each must be one that ``outbound`` permits."""
 
     id: Id = Field(
         description="The integration's name, unique. It is part of every batch id, "
@@ -171,7 +262,26 @@ class Integration(Section):
     ordered: bool = Field(
         False, description="Whether a batch waits for the one before it; `max_in_flight` is then taken for 1."
     )
-    max_in_flight: Count = Field(4, ge=1, le=256, description="How many batches may be under way at once.")
+    lanes: Count = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Into how many lanes, each with its own sequence, windows and order, the events are spread by user. More than "
+        "one lets several workers deliver for a hot integration; each user's events keep their order.",
+    )
+    max_in_flight: Count = Field(
+        4,
+        ge=1,
+        le=256,
+        description="How many batches may be under way at once. An endpoint that becomes slow, or asks for less, gets fewer.",
+    )
+    breaker: BreakerSettings = Field(
+        BreakerSettings(),
+        description="An endpoint that fails every try is left alone for a while. Its batches wait and are not parked.",
+    )
+    rate: RateSettings | None = Field(
+        None, description="How often the endpoint is asked at most. Absent: as fast as it answers."
+    )
     fields: Literal["published", "known", "all"] = Field(
         "published",
         description="`published` sends the fields of the published event and its uuid; `known` also the others that an "
@@ -186,23 +296,7 @@ class Integration(Section):
     @field_validator("url")
     @classmethod
     def _check_url(cls, text: str) -> str:
-        # The text is never part of the message: it may hold a token.
-        if not text.isprintable() or " " in text:
-            raise ValueError("holds a space or a control character; percent-encode it")
-        try:
-            url = URL(text)
-            host, port = url.host, url.port
-        except ValueError:
-            raise ValueError("is not a valid URL; write for example https://host.example:8081/path") from None
-        if url.scheme not in cls.url_schemes:
-            raise ValueError(f"must begin with {' or '.join(scheme + '://' for scheme in cls.url_schemes)}")
-        if not host or not host.strip(".") or port == 0:
-            raise ValueError("needs a host, for example https://host.example:8081/path")
-        if url.user is not None or url.password is not None:
-            raise ValueError("holds credentials, which logs would show; use authorization instead")
-        if url.fragment:
-            raise ValueError("holds a fragment (#...), which is never sent; leave it out")
-        return text
+        return checked_url(text, cls.url_schemes)
 
     @field_validator("authorization")
     @classmethod

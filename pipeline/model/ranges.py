@@ -41,3 +41,14 @@ def without(ranges: Ranges, gone: Ranges) -> Ranges:
 def numbers_in(ranges: Ranges) -> Iterable[int]:
     """Every number, ascending."""
     return (number for first, end in ranges for number in range(first, end))
+
+
+def halves(ranges: Ranges) -> tuple[Ranges, Ranges]:
+    """The first and the second half of at least two numbers, the first one larger where they are odd."""
+    left = (count_of(ranges) + 1) // 2
+    for index, (first, end) in enumerate(ranges):
+        if left < end - first:
+            head = (*ranges[:index], (first, first + left)) if left else ranges[:index]
+            return head, ((first + left, end), *ranges[index + 1 :])
+        left -= end - first
+    raise ValueError("one number has no second half")

@@ -1,10 +1,12 @@
 """What every section of ``faust.yml`` has in common, whichever layer defines it."""
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
 
 class Origin(enum.Enum):
@@ -23,6 +25,18 @@ class InWords:
     def words(self) -> str:
         """The type, for people."""
         return self.text
+
+
+def mistakes(found: Mapping[tuple[str | int, ...], str]) -> ValidationError:
+    """What a section's validator raises for mistakes that hold between keys: the words for each place in the section."""
+    return ValidationError.from_exception_data(
+        "mistakes",
+        [
+            InitErrorDetails(type="value_error", loc=place, input=None, ctx={"error": ValueError(words)})
+            for place, words in found.items()
+        ],
+        hide_input=True,
+    )
 
 
 class Section(BaseModel):

@@ -9,16 +9,21 @@ import aiohttp
 from yarl import URL
 
 from pipeline.net.guard import AddressRefusedError
+from pipeline.net.proxy import Proxy
 
 _QUOTED_CHARS = 120
 
 
-def describe_failure(error: BaseException, url: URL, timeout: aiohttp.ClientTimeout) -> str:  # noqa: C901, PLR0911  one line a kind
-    """One line on why a request to ``url`` got no answer.
+def describe_failure(  # noqa: C901, PLR0911, PLR0912  one line a kind
+    error: BaseException, url: URL, timeout: aiohttp.ClientTimeout, proxy: Proxy | None = None
+) -> str:
+    """One line on why a request to ``url``, by way of ``proxy`` where there is one, got no answer.
 
     Names host and port, but neither path nor query (which may hold a customer's secret), and no header.
     """
-    place = f"{url.host}:{url.port}"
+    place = _place(url)
+    if proxy is not None and isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientConnectorDNSError):
+        return f"no connection to the proxy {proxy.place}: {_reason(error.os_error)}"
     match error:
         case aiohttp.ConnectionTimeoutError():
             return f"no connection to {place} within {_seconds(timeout.connect)} s"
@@ -30,6 +35,8 @@ def describe_failure(error: BaseException, url: URL, timeout: aiohttp.ClientTime
             return f"its TLS certificate is not valid for {url.host}: {_certificate_reason(error.certificate_error)}"
         case aiohttp.ClientConnectorError():
             return _describe_connect_failure(error.os_error, place)
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy does not connect to {place}: it answered {error.status} {_one_line(error.message)}"
         case aiohttp.ServerDisconnectedError():
             return f"{place} closed the connection without an answer"
         case aiohttp.ClientResponseError():
@@ -44,6 +51,15 @@ def describe_failure(error: BaseException, url: URL, timeout: aiohttp.ClientTime
             return f"{place} broke the connection before it answered: {_reason(error)}"
         case _:
             return f"no answer from {place}: {type(error).__name__}"
+
+
+def refused_behind_proxy(url: URL, address: str) -> str:
+    """One line on why nothing for ``url``, which names ``address``, is handed to a proxy."""
+    return f"not sent by way of the proxy to {_place(url)}: {AddressRefusedError(address).strerror}"
+
+
+def _place(url: URL) -> str:
+    return f"[{url.host}]:{url.port}" if ":" in (url.host or "") else f"{url.host}:{url.port}"
 
 
 def _describe_connect_failure(cause: OSError, place: str) -> str:

@@ -15,6 +15,7 @@ Network = IPv4Network | IPv6Network
 
 _IPV4_COMPATIBLE = IPv6Network("::/96")
 _NAT64 = IPv6Network("64:ff9b::/96")
+_ISATAP_MARKS = frozenset({0x0000_5EFE, 0x0200_5EFE})  # bits 64 to 95 of a tunnel's address, before the IPv4 address
 
 # Not public, though some versions of ``ipaddress`` call them global.
 _ALSO_INWARD: tuple[Network, ...] = (
@@ -51,7 +52,8 @@ def effective_addresses(address: Address) -> list[Address]:
     inner = bare.ipv4_mapped
     if inner is not None:
         return [inner]  # not an IPv6 address at all: the kernel speaks IPv4
-    if bare in _NAT64 or bare in _IPV4_COMPATIBLE:
+    is_compatible = bare in _IPV4_COMPATIBLE and not (bare.is_loopback or bare.is_unspecified)
+    if is_compatible or bare in _NAT64 or (int(bare) >> 32 & 0xFFFF_FFFF) in _ISATAP_MARKS:
         found.append(IPv4Address(int(bare) & 0xFFFF_FFFF))
     if bare.sixtofour is not None:
         found.append(bare.sixtofour)
@@ -60,12 +62,20 @@ def effective_addresses(address: Address) -> list[Address]:
     return found
 
 
-def is_public(address: Address) -> bool:
-    """Whether ``address`` is one that anyone on the Internet could reach."""
-    return all(_is_public_itself(each) for each in effective_addresses(address))
+def spelled_address(host: str) -> str | None:
+    """The address that ``host`` spells where it is no name; operating systems also take ``0x7f.1`` and ``2130706433``."""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host)) if host[:1].isdigit() and " " not in host else None
+    except (OSError, UnicodeError):
+        return None
 
 
-def _is_public_itself(address: Address) -> bool:
+def _is_public(address: Address) -> bool:
+    """Whether anyone on the Internet could reach ``address``, not looking at what it carries inside."""
     if isinstance(address, IPv6Address) and address in _NAT64:
         return True  # decided by the IPv4 address inside
     if not address.is_global or address.is_multicast or address.is_reserved or address.is_unspecified:
@@ -89,11 +99,12 @@ class AddressGuard:
             parsed = ip_address(address)
         except ValueError:
             return False
-        return is_public(parsed) or any(
-            each in network
-            for each in effective_addresses(parsed)
-            for network in self._allowed
-            if network.version == each.version
+        return all(self._permits_itself(each) for each in effective_addresses(parsed))
+
+    def _permits_itself(self, address: Address) -> bool:
+        # Each address on its own: an allowed network must not vouch for another address that hides in the same one.
+        return _is_public(address) or any(
+            address in network for network in self._allowed if network.version == address.version
         )
 
     def check(self, address: str) -> None:

@@ -10,15 +10,17 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from pipeline.clock import ManualClock
+from pipeline.delivery.breaker import BreakerState, Change
 from pipeline.delivery.core import DeliveryCore
 from pipeline.delivery.endpoint import Endpoint
 from pipeline.delivery.limits import DeliveryLimits
-from pipeline.delivery.rows import Fate, RowGroup, decode_batch_row, decode_lane_row, parse_key
+from pipeline.delivery.rows import BatchRow, Fate, HourRow, LaneRow, RowGroup, RowKind, decode_row, parse_key
 from pipeline.delivery.views import LaneView
 from pipeline.model.attempt import Attempt, Outcome, Parked, Verdict, decode_attempt, decode_parked
 from pipeline.model.batch import Batch, SealReason, decode_batch
 from pipeline.model.events import EventRun
 from pipeline.model.integration import Integration
+from pipeline.model.ranges import Ranges, count_of
 
 OK = Outcome(Verdict.DELIVERED, "200 OK", status=200)
 UNAVAILABLE = Outcome(Verdict.RETRY, "503 Service Unavailable", status=503)
@@ -97,6 +99,8 @@ class Watcher:
         self.finished_events: dict[Fate, int] = defaultdict(int)
         self.attempts = 0
         self.started_attempts = 0
+        self.halted_lanes: list[str] = []
+        self.breaker_changes: list[tuple[str, BreakerState]] = []
 
     def started(self, *_: object) -> None:
         self.started_attempts += 1
@@ -106,6 +110,15 @@ class Watcher:
 
     def finished(self, _lane: str, events: int, fate: Fate, _waited_s: float) -> None:
         self.finished_events[fate] += events
+
+    def arrived(self, _lane: str, events: int) -> None:
+        self.finished_events[Fate.DELIVERED] += events
+
+    def halted(self, lane: str, _detail: str) -> None:
+        self.halted_lanes.append(lane)
+
+    def breaker_changed(self, lane: str, change: Change) -> None:
+        self.breaker_changes.append((lane, change.state))
 
     def repeated(self, _lane: str, events: int) -> None:
         self.repeated_events += events
@@ -132,19 +145,30 @@ class Table:
     def check_ledger(self) -> None:
         registered: dict[str, int] = {}
         done: dict[str, int] = {}
+        by_hour: dict[str, int] = defaultdict(int)
         waiting: dict[str, int] = defaultdict(int)
         for key, value in self.rows.items():
-            lane, first = parse_key(key)
-            if first is None:
-                row = decode_lane_row(key, value)
-                registered[lane], done[lane] = row.registered, row.done_events
-            else:
-                waiting[lane] += decode_batch_row(key, value).end - first
+            lane, kind, first = parse_key(key)
+            match kind:
+                case RowKind.LANE:
+                    row = decode_row(LaneRow, key, value)
+                    registered[lane], done[lane] = row.registered, row.done_events
+                case RowKind.BATCH:
+                    waiting[lane] += count_of(ranges_in(decode_row(BatchRow, key, value), first))
+                case RowKind.HOUR:
+                    hour = decode_row(HourRow, key, value)
+                    by_hour[lane] += hour.registered
+                    assert hour.registered >= hour.delivered + hour.parked + hour.discarded
         assert registered == {lane: events + waiting.pop(lane, 0) for lane, events in done.items()}
         assert not waiting, "batch rows without a lane row"
+        assert {lane: events for lane, events in registered.items() if events} == by_hour
 
     def waiting(self) -> list[str]:
-        return sorted(key.decode() for key in self.rows if parse_key(key)[1] is not None)
+        return sorted(key.decode() for key in self.rows if parse_key(key).kind is RowKind.BATCH)
+
+
+def ranges_in(row: BatchRow, first: int) -> Ranges:
+    return row.rest or ((first, row.end),)
 
 
 class Delivering:

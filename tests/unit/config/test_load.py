@@ -119,7 +119,7 @@ def test_ten_mistakes_are_ten_lines_in_the_files_order(file: Path) -> None:
         ("integrations: [{kind: http}]", "faust.yml:1 integrations.0.url: is missing: where batches go"),
         ("inbound: {port: 6070}", "faust.yml:1 inbound: is not available in this version"),
         ("segment_destination: {}", "faust.yml:1 segment_destination: is not available in this version"),
-        ("integrations: [{kind: http, signing: {}}]", "integrations.0.signing: is not available in this version"),
+        ("integrations: [{kind: http, signing: {}}]", "integrations.0.signing.secrets: is missing"),
         ("integrations: [{kind: http, tls: {cart: x}}]", "integrations.0.tls.cart: is not a key; did you mean cert?"),
         ("? [a]\n: b", "faust.yml:1: a key must be plain text"),
         ('"a\\nb": c', "faust.yml:1 'a\\nb': is not a key"),

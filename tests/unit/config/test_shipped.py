@@ -57,9 +57,15 @@ def test_the_commented_parts_are_valid_too(tmp_path: Path) -> None:
     file = tmp_path / "faust.yml"
     file.write_text(text, encoding="utf-8")
 
-    settings = load(file, {"EXAMPLE_TOKEN": "Bearer a", "CRM_TOKEN": "b"})
+    environment = {
+        "EXAMPLE_TOKEN": "Bearer a",
+        "CRM_TOKEN": "b",
+        "SIGNING_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "SEGMENT_WRITE_KEY": "c",
+    }
+    settings = load(file, environment)
 
-    assert [integration.id for integration in settings.integrations] == ["example", "crm"]
+    assert [integration.id for integration in settings.integrations] == ["example", "crm", "segment"]
     assert settings.brokers == ("kafka-1:9092", "kafka-2:9092")
 
 

@@ -7,13 +7,13 @@ from pipeline.delivery.pending import size_of
 from tests.support.delivering import NOT_FOUND, OK, UNAVAILABLE, delivering, ids, integration
 
 
-async def test_a_lane_has_four_batches_under_way_unless_told_otherwise():
-    async with delivering(integration("crm"), integration("wide", max_in_flight=7)) as it:
-        for name in ("crm", "wide"):
+async def test_a_lane_has_four_batches_under_way_to_begin_with_unless_fewer_are_allowed():
+    async with delivering(integration("crm"), integration("narrow", max_in_flight=2)) as it:
+        for name in ("crm", "narrow"):
             it.sink(name).hangs = True
             it.send(name, batches=20)
         await it.calm()
-        assert (it.sink("crm").most_under_way, it.sink("wide").most_under_way) == (4, 7)
+        assert (it.sink("crm").most_under_way, it.sink("narrow").most_under_way) == (4, 2)
         it.sink("crm").answer(count=1)
         await it.calm()
         assert it.sink("crm").tries == ids("crm", 5)

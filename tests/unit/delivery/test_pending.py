@@ -1,18 +1,26 @@
 """What waits survives a crash at any moment: nothing is lost, and what was stored as done is not offered again."""
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pipeline.delivery.pending import ROWS_IN_GROUP, Arrival, PendingState
-from pipeline.delivery.rows import Fate, RowGroup, batch_key, decode_batch_row, decode_lane_row, lane_key
+from pipeline.delivery.counts import HOURS_KEPT
+from pipeline.delivery.pending import Arrival, PendingBatch, PendingState
+from pipeline.delivery.rows import BatchRow, Fate, LaneRow, RowGroup, RowKind, decode_row, lane_key, parse_key
 from pipeline.errors import CodecError, SequenceGapError
-from tests.support.delivering import Table, sealed
+from pipeline.model.batch import Request
+from pipeline.model.ranges import numbers_in, ranges_of
+from tests.support.delivering import Table, ranges_in, sealed
 
 LANES = ("crm", "crm~1", "warehouse")
 lanes = st.sampled_from(LANES)
 fates = st.sampled_from(list(Fate))
+
+
+def numbers(pending: PendingBatch) -> set[int]:
+    return set(numbers_in(pending.ranges))
 
 
 def register(state: PendingState, lane: str, first: int, end: int, offset: int):
@@ -42,16 +50,16 @@ class CrashesAnywhere(RuleBasedStateMachine):
         self.stored_done = {name: self.events_done_in_table(name) for name in LANES}
         for name, lane in self.state.lanes.items():
             for pending in lane.waiting.values():
-                assert not self.stored_done[name] & set(range(pending.first, pending.end))
+                assert not self.stored_done[name] & numbers(pending)
 
     def events_done_in_table(self, name: str) -> set[int]:
-        """By the table alone: registered and in no batch row."""
+        """By the table alone: registered and in no BatchRow."""
         value = self.table.rows.get(lane_key(name))
-        events = set(range(decode_lane_row(lane_key(name), value).registered)) if value else set()
+        events = set(range(decode_row(LaneRow, lane_key(name), value).registered)) if value else set()
         for key, row in self.table.rows.items():
-            lane, _, first = key.decode().partition("/")
-            if first and lane == name:
-                events -= set(range(int(first), decode_batch_row(key, row).end))
+            lane, kind, first = parse_key(key)
+            if kind is RowKind.BATCH and lane == name:
+                events -= set(numbers_in(ranges_in(decode_row(BatchRow, key, row), first)))
         return events
 
     def waiting(self):
@@ -79,7 +87,7 @@ class CrashesAnywhere(RuleBasedStateMachine):
             if arrival is Arrival.NEW:
                 assert (batch.first, batch.end) == (pending.first, pending.end)
                 assert batch.run().event_count() == pending.events
-                assert not self.stored_done[lane] & set(range(pending.first, pending.end))
+                assert not self.stored_done[lane] & numbers(pending)
             self.position = offset + 1
 
     @precondition(lambda self: self.waiting())
@@ -87,7 +95,26 @@ class CrashesAnywhere(RuleBasedStateMachine):
     def finish(self, data, fate):
         name, pending = data.draw(st.sampled_from(self.waiting()))
         self.state.touch(name).finish(pending, fate)
-        self.done[name] |= set(range(pending.first, pending.end))
+        self.done[name] |= numbers(pending)
+
+    @precondition(lambda self: any(pending.events > 1 for _, pending in self.waiting()))
+    @rule(data=st.data())
+    def deliver_some_of_it(self, data):
+        name, pending = data.draw(st.sampled_from([each for each in self.waiting() if each[1].events > 1]))
+        before = numbers(pending)
+        left = data.draw(st.sets(st.sampled_from(sorted(before)), min_size=1, max_size=len(before) - 1))
+        self.state.touch(name).keep_only(pending, ranges_of(left))
+        assert numbers(pending) == left
+        self.done[name] |= before - left
+
+    @precondition(lambda self: any(pending.events > 1 for _, pending in self.waiting()))
+    @rule(data=st.data())
+    def split(self, data):
+        name, pending = data.draw(st.sampled_from([each for each in self.waiting() if each[1].events > 1]))
+        before = numbers(pending)
+        some = data.draw(st.sets(st.sampled_from(sorted(before)), min_size=1, max_size=len(before) - 1))
+        part = self.state.touch(name).split(pending, ranges_of(some))
+        assert (numbers(part), numbers(pending)) == (some, before - some)
 
     @precondition(lambda self: self.waiting())
     @rule(data=st.data(), next_at=st.floats(0, 1e9))
@@ -132,12 +159,7 @@ class CrashesAnywhere(RuleBasedStateMachine):
         for offset in range(self.position, len(self.topic)):
             register(self.state, *self.topic[offset], offset)
         for name in LANES:
-            offered = {
-                number
-                for lane, pending in self.waiting()
-                if lane == name
-                for number in range(pending.first, pending.end)
-            }
+            offered = {number for lane, pending in self.waiting() if lane == name for number in numbers(pending)}
             assert offered | self.done[name] >= set(range(self.sealed[name]))
             assert not offered & self.stored_done[name]
 
@@ -152,9 +174,8 @@ def test_a_batch_that_came_and_went_between_two_takes_costs_one_row_of_its_lane(
         _, _, pending = register(state, "crm", number, number + 1, number)
         state.touch("crm").finish(pending, Fate.DELIVERED)
     (group,) = state.take()
-    ((key, value),) = group
-    assert key == b"crm"
-    row = decode_lane_row(key, value)
+    assert [key for key, _ in group] == [b"crm@0", b"crm"]
+    row = decode_row(LaneRow, *group[1])
     assert (row.registered, row.delivered_events, row.delivered_batches) == (50, 50, 50)
     assert not state.take()
 
@@ -166,25 +187,8 @@ def test_a_failed_try_is_written_with_its_count_and_the_next_due_time():
     pending.attempts += 1
     state.touch("crm").retry_at(pending, 1_234.5)
     ((key, value),) = state.take()[0]
-    row = decode_batch_row(key, value)
+    row = decode_row(BatchRow, key, value)
     assert (key, row.attempts, row.next_at) == (b"crm/0", 1, 1_234.5)
-
-
-@pytest.mark.parametrize("ended", [0, 1, 2])
-def test_a_group_stays_small_however_much_changed(ended):
-    state, table = PendingState(), Table()
-    count = 3 * ROWS_IN_GROUP
-    batches = [register(state, "crm", number, number + 1, number).pending for number in range(count)]
-    if ended == 1:
-        table.store(state.take())
-    if ended:
-        for pending in batches[::2]:
-            state.touch("crm").finish(pending, Fate.PARKED)
-    groups = state.take()
-    assert max(map(len, groups)) <= ROWS_IN_GROUP + 1
-    table.store(groups)  # checks the ledger after each group
-    assert len(table.waiting()) == (count // 2 if ended else count)
-    assert PendingState.restore(table.rows.items()).lanes["crm"].registered == count
 
 
 def test_a_record_that_is_known_by_offset_is_the_one_that_waits():
@@ -193,9 +197,62 @@ def test_a_record_that_is_known_by_offset_is_the_one_that_waits():
     register(state, "crm", 5, 15, 1)
     table.store(state.take())
     state = PendingState.restore(table.rows.items())
-    assert register(state, "crm", 5, 15, 1).pending.first == 10
-    assert register(state, "crm", 5, 15, 1).arrival is Arrival.KNOWN
     assert register(state, "crm", 5, 15, 2).arrival is Arrival.REPEATED
+    arrival, _, pending = register(state, "crm", 5, 15, 1)
+    assert (arrival, pending.first, pending.end) == (Arrival.KNOWN, 10, 15)
+
+
+def parked_by_then(state: PendingState, table: Table, *, at: float = 5.0) -> None:
+    _, _, pending = register(state, "crm", 0, 10, 0)
+    state.touch("crm").finish(pending, Fate.PARKED, now=at, reason="refused: 404")
+    table.store(state.take())
+
+
+def test_a_parked_batch_is_taken_up_again_once_however_often_its_replay_is_read():
+    state, table = PendingState(), Table()
+    parked_by_then(state, table)
+    again = msgspec.structs.replace(sealed("crm", 0, 10, 2_000.0), request=Request.REPLAY)
+    state = PendingState.restore(table.rows.items())
+    assert state.lanes["crm"].parked[0].reason == "refused: 404"
+    arrival, _, pending = state.touch("crm").replay(again, 7)
+    assert (arrival, pending.first, pending.end, pending.offset) == (Arrival.NEW, 0, 10, 7)
+    assert state.lanes["crm"].waiting_events == 10
+    assert state.touch("crm").replay(again, 8).arrival is Arrival.REPEATED
+    table.store(state.take())
+    state = PendingState.restore(table.rows.items())
+    assert state.touch("crm").replay(again, 7).arrival is Arrival.KNOWN
+    state.touch("crm").finish(state.lanes["crm"].waiting[0], Fate.DELIVERED)
+    table.store(state.take())
+    assert PendingState.restore(table.rows.items()).touch("crm").replay(again, 7).arrival is Arrival.REPEATED
+
+
+def test_what_was_never_parked_cannot_be_replayed():
+    state = PendingState()
+    _, _, pending = register(state, "crm", 0, 10, 0)
+    state.touch("crm").finish(pending, Fate.DELIVERED)
+    again = msgspec.structs.replace(sealed("crm", 0, 10, 2_000.0), request=Request.REPLAY)
+    assert state.touch("crm").replay(again, 1).arrival is Arrival.REPEATED
+
+
+def test_the_row_of_a_parked_batch_goes_when_its_record_has_left_the_topic():
+    state, table = PendingState(), Table()
+    parked_by_then(state, table)
+    assert b"crm!0" in table.rows
+    state.touch("crm").forget_parked(6.0)
+    table.store(state.take())
+    assert b"crm!0" not in table.rows
+    assert PendingState.restore(table.rows.items()).lanes["crm"].counts.events[Fate.PARKED] == 10
+
+
+def test_the_counts_of_long_past_hours_go_and_the_ledger_keeps_its_sum():
+    state = PendingState()
+    for number, opened_at in enumerate([0.0, 3_600.0, 3_600.0 * (HOURS_KEPT + 2)]):
+        batch = msgspec.structs.replace(sealed("crm", number, number + 1, opened_at), opened_at=opened_at)
+        _, _, pending = state.touch("crm").register(batch, number)
+        if number != 1:
+            state.touch("crm").finish(pending, Fate.DELIVERED)
+    assert set(state.lanes["crm"].hours.by_hour) == {1, HOURS_KEPT + 2}, "what still waits keeps its hour"
+    assert state.lanes["crm"].registered == 3
 
 
 def test_a_hole_names_the_lane_and_both_numbers():
@@ -214,10 +271,10 @@ def test_the_first_batch_of_a_lane_begins_at_0():
     ("spoil", "says"),
     [
         (lambda rows: rows.pop(b"crm"), "no row of its own"),
-        (lambda rows: rows.pop(batch_key("crm", 0)), "10 events wait and holds rows of 0"),
-        (lambda rows: rows.update({b"crm": b"\x91\xc1"}), "no lane row"),
-        (lambda rows: rows.update({b"crm/0": b"{}"}), "no batch row"),
-        (lambda rows: rows.update({b"crm/x": b"{}"}), "neither LANE nor LANE/FIRST"),
+        (lambda rows: rows.pop(b"crm/0"), "10 events wait and holds rows of 0"),
+        (lambda rows: rows.update({b"crm": b"\x91\xc1"}), "no LaneRow"),
+        (lambda rows: rows.update({b"crm/0": b"{}"}), "no BatchRow"),
+        (lambda rows: rows.update({b"crm/x": b"{}"}), "neither LANE nor LANE/NUMBER"),
         (lambda rows: rows.update({b"crm": b"\x92\x09\x0a"}), "version 9"),
     ],
 )

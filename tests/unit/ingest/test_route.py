@@ -234,3 +234,17 @@ def test_real_looking_traffic_with_poison_adds_up() -> None:
     assert routed.events == 2000 == routed.matched + routed.unmatched + len(routed.dead)
     assert 50 < len(routed.dead) < 150
     assert routed.matched > 500
+
+
+def test_a_spread_integration_keeps_each_user_in_one_lane() -> None:
+    router = Router([integration("hot", lanes=4, fields="all"), integration("cold")], partitions=8)
+    sent = records([event(user_id=f"user-{number % 20}") for number in range(200)])
+    found = by_lane(router.route(sent, "topic", 0))
+    assert len(found.pop("cold")) == 200
+    lanes_of: defaultdict[str, set[str]] = defaultdict(set)
+    for lane, events in found.items():
+        for _, value in events:
+            lanes_of[json.loads(value)["user_id"]].add(lane)
+    assert len(lanes_of) == 20
+    assert all(len(lanes) == 1 for lanes in lanes_of.values())
+    assert set(found) == {"hot~0", "hot~1", "hot~2", "hot~3"}

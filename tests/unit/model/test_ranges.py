@@ -3,7 +3,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.model.ranges import count_of, numbers_in, ranges_of, without
+from pipeline.model.ranges import count_of, halves, numbers_in, ranges_of, without
 
 numbers = st.sets(st.integers(0, 40))
 
@@ -24,3 +24,10 @@ def test_between_two_ranges_there_is_a_gap(some: set[int]) -> None:
 @given(numbers, numbers)
 def test_what_is_taken_away_is_gone_and_the_rest_stays(some: set[int], gone: set[int]) -> None:
     assert set(numbers_in(without(ranges_of(some), ranges_of(gone)))) == some - gone
+
+
+@given(st.sets(st.integers(0, 40), min_size=2))
+def test_halves_are_as_large_as_each_other_and_keep_the_order(some: set[int]) -> None:
+    first, second = halves(ranges_of(some))
+    assert [*numbers_in(first), *numbers_in(second)] == sorted(some)
+    assert count_of(first) - count_of(second) in (0, 1)

@@ -1,0 +1,118 @@
+"""What follows from a try that has ended: for each event of its batch, and for its lane."""
+
+from pipeline.clock import Clock
+from pipeline.delivery.bodies import Bodies
+from pipeline.delivery.endings import Endings
+from pipeline.delivery.endpoint import DeliveryObserver
+from pipeline.delivery.lane import Flight, Lane
+from pipeline.delivery.partial import share_out
+from pipeline.delivery.pending import PendingBatch
+from pipeline.delivery.rows import Fate
+from pipeline.delivery.schedule import Decision, decide, fate_of_what_gives_up
+from pipeline.delivery.timer import DueTimer
+from pipeline.model.attempt import Hint, Outcome, Verdict
+from pipeline.model.batch import Batch
+from pipeline.model.ranges import Ranges, count_of, halves, without
+
+
+class Landing:
+    """Applies outcomes: what arrived is done, what is refused alone gives up, the rest is tried again, cut or given up."""
+
+    def __init__(
+        self, clock: Clock, endings: Endings, bodies: Bodies, timer: DueTimer, observer: DeliveryObserver
+    ) -> None:
+        self._clock = clock
+        self._endings = endings
+        self._bodies = bodies
+        self._timer = timer
+        self._observer = observer
+
+    def land(self, flight: Flight, outcome: Outcome) -> None:
+        """A try ended with ``outcome``."""
+        lane, pending = flight.lane, flight.pending
+        assert lane.endpoint is not None, "it was tried"
+        now, now_s = self._clock.wall_s(), self._clock.monotonic_s()
+        retry = lane.endpoint.integration.retry
+        arrived, refused, rest = share_out(pending.ranges, outcome)
+        pending.attempts += 1
+        pending.forgiven += not lane.gate.counts_as_attempt(outcome, pending, now=now)
+        decision = Decision(None, now)
+        if rest and not _goes_on(outcome, rest):
+            deadline = pending.sealed_at + lane.max_wait_s
+            decision = decide(
+                outcome, attempts=pending.attempts - pending.forgiven, retry=retry, deadline=deadline, now=now
+            )
+        self._tell(flight, outcome, decision, arrived, rest)
+        change = lane.gate.on_ended(outcome, flight, now=now, now_s=now_s, is_exhausted=decision.fate is not None)
+        if change is not None:
+            self._observer.breaker_changed(lane.name, change)
+        for events, detail in refused:
+            self._refuse(lane, pending, events, detail, fate_of_what_gives_up(retry))
+        if pending.fate is None and arrived and not rest:
+            self._endings.finish(lane, pending, Fate.DELIVERED)
+        elif arrived and rest:
+            self._endings.arrived(lane, pending, self._body(pending).only(rest))
+        if arrived or refused or decision.fate is not None:
+            self._bodies.finished(lane, len(flight.body.block), now_s)
+        if rest:
+            self._settle_rest(lane, pending, outcome, decision)
+
+    def _settle_rest(self, lane: Lane, pending: PendingBatch, outcome: Outcome, decision: Decision) -> None:
+        if outcome.hint is Hint.GONE:
+            lane.gate.halt()
+            self._endings.state_of(lane).touch(lane.name)
+            lane.put_back(pending)
+            self._observer.halted(lane.name, outcome.detail)
+        elif _is_to_be_cut(outcome, pending.ranges):
+            self._cut(lane, pending)
+        elif decision.fate is None:
+            self._endings.retried_at(lane, pending, decision.next_at)
+            if lane.is_ordered:
+                lane.put_back(pending)
+                lane.is_paused = True
+            self._timer.add_at(decision.next_at, lane, pending)
+        else:
+            self._endings.give_up(lane, pending, self._body(pending), decision.fate, decision.reason)
+
+    def _refuse(self, lane: Lane, pending: PendingBatch, events: Ranges, detail: str, fate: Fate) -> None:
+        """Give events up alone."""
+        body = self._body(pending)
+        if events != pending.ranges:
+            others = without(pending.ranges, events)
+            pending = self._endings.split(lane, pending, body, body.only(events), body.only(others))
+        self._endings.give_up(lane, pending, self._body(pending), fate, f"refused: {detail}")
+
+    def _cut(self, lane: Lane, pending: PendingBatch) -> None:
+        """The batch is too large: its halves are tried at once, each as a batch of its own."""
+        body = self._body(pending)
+        first, second = halves(pending.ranges)
+        later = self._endings.split(lane, pending, body, body.only(second), body.only(first))
+        pending.attempts, pending.forgiven, pending.next_at = 0, 0, 0.0
+        lane.put_back(later)
+        lane.put_back(pending)
+
+    def _tell(self, flight: Flight, outcome: Outcome, decision: Decision, arrived: Ranges, rest: Ranges) -> None:
+        final = decision.fate
+        if not rest:
+            final = Fate.DELIVERED if arrived else Fate.PARKED
+        self._endings.tried(
+            flight.lane,
+            flight.pending,
+            outcome,
+            started_at=flight.started_at,
+            next_at=decision.next_at if rest and decision.fate is None else None,
+            final=final,
+            arrived_events=count_of(arrived) if outcome.verdict is not Verdict.DELIVERED else 0,
+        )
+
+    def _body(self, pending: PendingBatch) -> Batch:
+        assert pending.body is not None, "what is in flight keeps its body"
+        return pending.body
+
+
+def _goes_on(outcome: Outcome, rest: Ranges) -> bool:
+    return outcome.hint is Hint.GONE or _is_to_be_cut(outcome, rest)
+
+
+def _is_to_be_cut(outcome: Outcome, rest: Ranges) -> bool:
+    return outcome.hint is Hint.TOO_LARGE and outcome.verdict is not Verdict.DELIVERED and count_of(rest) > 1
