@@ -3,13 +3,15 @@
 
 BIN := .venv/bin
 STAMP := .venv/.installed
+# What was released of proto/, which later versions must go on understanding.
+PUBLISHED_PROTO := tests/contract/published
 ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test install lint types check bench conservation docs clean
+.PHONY: demo test install lint proto types check bench conservation docs clean
 
 demo: install  ## a local Kafka, a receiver, a worker and a stream of events until all add up; ARGS="--rate 500" streams until Ctrl-C
 	$(BIN)/distributary demo $(if $(ARGS),$(ARGS),--events 30000 --exit)
@@ -47,15 +49,24 @@ lint: install  ## style, layers, and whether generated pages are up to date
 	$(BIN)/lint-imports
 	$(BIN)/python -m pipeline.metrics --check
 	$(BIN)/python -m pipeline.config.reference --check
+	$(BIN)/python -m agents.asyncapi --check
+	$(BIN)/python -m pipeline.wire.generate --check
+	$(BIN)/buf lint proto
+	$(BIN)/buf format --diff --exit-code proto
+	$(BIN)/buf breaking proto --against $(PUBLISHED_PROTO)
+
+proto: install  ## the code in pipeline/wire, from proto/
+	$(BIN)/python -m pipeline.wire.generate
 
 types: install  ## mypy --strict on pipeline/
 	$(BIN)/mypy
 
 check: lint types test
 
-docs: install  ## writes the generated pages: docs/metrics.md, docs/configuration.md
+docs: install  ## writes the generated pages: docs/metrics.md, docs/configuration.md, docs/asyncapi.yaml
 	$(BIN)/python -m pipeline.metrics
 	$(BIN)/python -m pipeline.config.reference
+	$(BIN)/python -m agents.asyncapi
 
 bench: install  ## all benchmarks, one table each; takes a while and wants an idle machine
 	$(BIN)/python -m bench $(ARGS)

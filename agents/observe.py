@@ -1,7 +1,7 @@
 """What a worker tells about itself: metrics of its stages, and whether it is alive and ready."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
@@ -122,7 +122,7 @@ class Gauges:
         metrics.watch(catalogue.WAITING_EVENTS, lambda: self._over_lanes("waiting_events"))
         metrics.watch(catalogue.HELD_LANES, self._held_lanes)
         metrics.watch(catalogue.OLDEST_WAITING_AGE, self._oldest_waiting_age)
-        metrics.watch(catalogue.LEDGER_EVENTS, self._ledger)
+        metrics.watch(catalogue.LEDGER_EVENTS, lambda: self._ledger(metrics.label_of))
 
     def _stages(self) -> list[Any]:
         return list(self._windows.stages.values())
@@ -166,22 +166,24 @@ class Gauges:
             if sealed_at is not None:
                 yield (delivery.kind,), max(0.0, self._clock.wall_s() - sealed_at)
 
-    def _ledger(self) -> Iterator[tuple[tuple[str], float]]:
-        sealed = 0
+    def _ledger(self, label_of: Callable[[str], str]) -> Iterator[tuple[tuple[str, str], float]]:
+        unregistered: Counter[str] = Counter()
         for stage in self._stages():
             for lane in stage.lanes():
-                yield ("matched",), float(lane.next)
-                yield ("open",), float(lane.open_events)
-                sealed += lane.first
-        registered = 0
+                integration = label_of(integration_of(lane.lane))
+                yield (integration, "matched"), float(lane.next)
+                yield (integration, "open"), float(lane.open_events)
+                unregistered[integration] += lane.first
         for delivery in self._deliveries:
-            for lane in delivery.core.lanes():
-                registered += lane.registered_events
-                yield ("waiting",), float(lane.waiting_events)
-                yield ("delivered",), float(lane.delivered_events)
-                yield ("parked",), float(lane.parked_events)
-                yield ("discarded",), float(lane.discarded_events)
-        yield ("waiting",), float(max(0, sealed - registered))
+            for view in delivery.core.lanes():
+                integration = label_of(integration_of(view.lane))
+                unregistered[integration] -= view.registered_events
+                yield (integration, "waiting"), float(view.waiting_events)
+                yield (integration, "delivered"), float(view.delivered_events)
+                yield (integration, "parked"), float(view.parked_events)
+                yield (integration, "discarded"), float(view.discarded_events)
+        for integration, events in unregistered.items():
+            yield (integration, "waiting"), float(max(0, events))
 
 
 def _labels(tp: Any) -> tuple[str, str]:

@@ -34,6 +34,11 @@ class Names(NamedTuple):
         return f"{self.app}-parked"
 
     @property
+    def notices(self) -> str:
+        """What people were told, as JSON."""
+        return f"{self.app}-notices"
+
+    @property
     def dead_letters(self) -> str:
         """Source records that cannot be used."""
         return f"{self.app}-dead-letters"
@@ -88,7 +93,7 @@ class Topology(NamedTuple):
             pending={kind: app.chunk_table(names.pending(kind), partitions=partitions) for kind in kinds},
             outputs=tuple(
                 app.topic(name, partitions=partitions, retention=RETENTION_S, config=wide)
-                for name in (names.attempts, names.parked, names.dead_letters)
+                for name in (names.attempts, names.parked, names.dead_letters, names.notices)
             ),
         )
 

@@ -51,7 +51,7 @@ async def read(session: aiohttp.ClientSession, worker_url: str, receiver_url: st
                 name = counters[sample.name]
                 setattr(figures, name, getattr(figures, name) + int(sample.value))
             elif sample.name == "distributary_ledger_events":
-                figures.ledger[sample.labels["state"]] = int(sample.value)
+                figures.ledger[sample.labels["state"]] += int(sample.value)
     return figures
 
 

@@ -8,11 +8,23 @@ import click
 from aiokafka.errors import KafkaError
 from faust.cli.faust import cli as faust_cli
 
-from agents.commands import check, demo, fausts, ledger, local, receiver, send, worker
+from agents.commands import check, conform, demo, doctor, fausts, ledger, local, receiver, replay, resume, send, worker
 from pipeline import logs
 from pipeline.errors import DistributaryError
 
-OWN = (worker.command, demo.command, check.command, send.command, receiver.command, ledger.command, local.command)
+OWN = (
+    worker.command,
+    demo.command,
+    check.command,
+    send.command,
+    receiver.command,
+    ledger.command,
+    local.command,
+    replay.command,
+    resume.command,
+    doctor.command,
+    conform.command,
+)
 _WORDS = {"datadir": "Where the tables are kept.  [default: .distributary/data]"}
 
 

@@ -1,7 +1,7 @@
 """Reads ``faust.yml`` and the environment into ``Settings``, or reports every mistake at once."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from pipeline.config.words import chooser, explain
 from pipeline.errors import ConfigError
 from pipeline.model.integration import Integration
 from pipeline.model.section import Origin
+from pipeline.notices.settings import NoticeSettings
 
 DEFAULT_PATH: Final = Path("faust.yml")
 PATH_VARIABLE: Final = "DISTRIBUTARY_CONFIG"
@@ -129,22 +130,26 @@ def _between(tree: Tree) -> Iterator[Problem]:
             yield Problem(tree.line_of(here), here, message)
         elif isinstance(name, str):
             first_lines[name] = tree.line_of(here)
-        for key, url in _urls(integration):
-            here = ("integrations", index, *key)
-            refusal = outbound.refusal(url) if outbound is not None else None
-            if refusal is not None:
-                yield Problem(tree.line_of(here), here, tree.without_environment(here, refusal))
+        settings = settings_of_kind(integration.get("kind")) or Integration
+        yield from _refused(tree, outbound, ("integrations", index), settings.url_keys)
+    yield from _refused(tree, outbound, ("notices",), NoticeSettings.url_keys)
 
 
-def _urls(integration: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Each key of ``integration`` that says where to connect to, with what it says."""
-    settings = settings_of_kind(integration.get("kind")) or Integration
-    for key in settings.url_keys:
-        value: Any = integration
-        for step in key:
-            value = value.get(step) if isinstance(value, dict) else None
-        if isinstance(value, str):
-            yield key, value
+def _refused(
+    tree: Tree, outbound: Outbound | None, section: Location, keys: Iterable[tuple[str, ...]]
+) -> Iterator[Problem]:
+    """Each of ``keys`` in ``section`` that says to connect to where ``outbound`` does not permit it."""
+    for key in keys:
+        here: Location = (*section, *key)
+        url: Any = tree.data
+        for step in here:
+            if isinstance(url, dict):
+                url = url.get(step)
+            else:
+                url = url[step] if isinstance(url, list) and isinstance(step, int) else None
+        refusal = outbound.refusal(url) if outbound is not None and isinstance(url, str) else None
+        if refusal is not None:
+            yield Problem(tree.line_of(here), here, tree.without_environment(here, refusal))
 
 
 def _outbound(data: dict[str, Any]) -> Outbound | None:

@@ -14,6 +14,7 @@ from pipeline.model.units import KIB, MIB, Duration, Size
 from pipeline.net.client import HttpClient
 from pipeline.net.guard import AddressGuard, spelled_address
 from pipeline.net.proxy import EnvironmentProxies
+from pipeline.notices.settings import NoticeSettings
 from pipeline.sinks.registry import SINKS
 
 KINDS: Final = tuple(spec.kind for spec in SINKS)
@@ -25,6 +26,7 @@ BROKER_SCHEME: Final = "kafka://"
 _BROKER_PORT: Final = 9092
 _BROKER_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 _LAST_PORT: Final = 65_535
+_PLAIN_SCHEMES: Final = frozenset({"http", "grpc"})
 
 
 def parse_brokers(text: str) -> tuple[str, ...]:
@@ -95,7 +97,8 @@ class Outbound(Section):
     """Where deliveries may go."""
 
     allow_http: bool = Field(
-        False, description="Whether endpoints may be plain `http://`, which anyone on the way can read."
+        False,
+        description="Whether endpoints may be plain `http://` or `grpc://`, which anyone on the way can read.",
     )
     allow_networks: tuple[
         Annotated[
@@ -131,8 +134,9 @@ class Outbound(Section):
             host = parsed.host or ""
         except ValueError:
             return None
-        if parsed.scheme == "http" and not self.allow_http:
-            return "is plain http://; use https://, or set outbound.allow_http: true"
+        if parsed.scheme in _PLAIN_SCHEMES and not self.allow_http:
+            encrypted = f"{parsed.scheme}s"
+            return f"is plain {parsed.scheme}://; use {encrypted}://, or set outbound.allow_http: true"
         address = spelled_address(host)
         if address is not None and not AddressGuard(self.allow_networks).permits(address):
             return (
@@ -223,6 +227,9 @@ class Settings(Section):
     )
     outbound: Outbound = Field(Outbound(), description="Where deliveries may go.")
     integrations: tuple[AnyIntegration, ...] = Field((), description="The customers' deliveries.")
+    notices: NoticeSettings = Field(
+        NoticeSettings(), description="Where people are told what needs them, beside the log and `<app>-notices`."
+    )
     worker: Worker = Field(Worker(), description="How one worker uses its machine.")
 
     @property

@@ -135,8 +135,13 @@ class Breaker:
             self._row = msgspec.structs.replace(self._row, probe_at=0.0)
 
     def on_try_ended(
-        self, succeeded: bool, now: float, *, is_exhausted: bool = False, detail: str = ""
-    ) -> Change | None:  # noqa: FBT001 the one thing that it is told
+        self,
+        succeeded: bool,  # noqa: FBT001 the one thing that it is told
+        now: float,
+        *,
+        is_exhausted: bool = False,
+        detail: str = "",
+    ) -> Change | None:
         """A try ended ``now``: ``succeeded`` is what ``endpoint_works`` says of it.
 
         ``is_exhausted``: its batch has no try left. ``detail`` is what the endpoint said, for the reason of a change.
@@ -147,22 +152,25 @@ class Breaker:
         if succeeded:
             return self._close(now)
         row, was = self._row, self.state
-        failures = row.failures + 1
-        failing_since = row.failing_since or now
-        if was is BreakerState.CLOSED:
-            has_exhausted = row.has_exhausted or is_exhausted
-            self._row = msgspec.structs.replace(
-                row, failures=failures, failing_since=failing_since, has_exhausted=has_exhausted
+        self._row = row = msgspec.structs.replace(
+            row,
+            failures=row.failures + 1,
+            failing_since=row.failing_since or now,
+            has_exhausted=row.has_exhausted or is_exhausted,
+        )
+        if was is BreakerState.PROBING:
+            return self._open(now, was, row.pause_s * _PAUSE_GROWTH, "the endpoint still fails", detail)
+        if was is BreakerState.CLOSED and self._has_failed_enough(now):
+            return self._open(
+                now, was, self._settings.pause_s, f"{row.failures} tries failed one after the other", detail
             )
-            if failures < self._settings.after_tries:
-                return None
-            if now - failing_since < self._settings.after_s and not has_exhausted:
-                return None
-            return self._open(now, was, self._settings.pause_s, f"{failures} tries failed one after the other", detail)
-        self._row = msgspec.structs.replace(row, failures=failures)
-        if was is BreakerState.OPEN:
-            return None
-        return self._open(now, was, row.pause_s * _PAUSE_GROWTH, "the endpoint still fails", detail)
+        return None
+
+    def _has_failed_enough(self, now: float) -> bool:
+        row = self._row
+        if row.failures < self._settings.after_tries:
+            return False
+        return row.has_exhausted or now - row.failing_since >= self._settings.after_s
 
     def close(self, now: float, reason: str) -> Change | None:
         """Somebody closes it by hand, or the integration was changed."""

@@ -12,8 +12,11 @@ _FIRST_CAP: Final = 4
 _THROTTLED_FACTOR: Final = 0.8
 _LEAST_FACTOR: Final = 0.5
 
-_SAMPLES: Final = 50
-"""Durations are compared as means of this many, so that one slow answer means nothing."""
+_FEWEST_SAMPLES: Final = 50
+_ROUNDS: Final = 4
+"""Durations are compared as means of this many, and of so many times the cap: quick tries of a round end first."""
+_GROWTH_A_MEAN: Final = 1.1
+"""Above the first cap a mean is awaited before the cap grows by more than this, or by one."""
 _SLOW_RATIO: Final = 1.2
 _TOO_SLOW_RATIO: Final = 1.5
 _QUEUE_ALLOWED: Final = 1.1
@@ -22,8 +25,9 @@ _HELPED_RATIO: Final = 0.9
 _LEAST_RISE_S: Final = 0.05
 """A rise by less than this is no queue, whatever the ratio."""
 _STALE_AFTER: Final = 20
-"""So many means later the usual duration is measured anew, with fewer requests where there may be a queue."""
-_LOOK_FACTOR: Final = 0.7
+"""So many means later the usual duration is measured anew, with half as many requests where it seems to have risen."""
+_RISEN_RATIO: Final = 1.05
+_LOOK_FACTOR: Final = 0.5
 
 
 class InFlightCap:
@@ -33,10 +37,11 @@ class InFlightCap:
         "_age",
         "_cap",
         "_count",
+        "_grow_to",
         "_is_looking",
         "_is_slow",
-        "_lowered_s",
         "_lowered_from",
+        "_lowered_s",
         "_maximum",
         "_since_s",
         "_sum_s",
@@ -56,6 +61,7 @@ class InFlightCap:
         self._since_s = float("-inf")
         self._count = 0
         self._sum_s = 0.0
+        self._grow_to = self._cap
 
     @property
     def cap(self) -> int:
@@ -86,8 +92,9 @@ class InFlightCap:
         # A failure may be quick for its own reasons; a slow one tells of the endpoint.
         if delivered or (self._usual_s and duration_s > self._usual_s):
             self._sample(duration_s, started_s, now_s)
-        if delivered and in_flight >= self.cap and not self._is_slow and started_s >= self._lowered_s:
-            self._cap = min(float(self._maximum), self._cap + 1.0 / self._cap)
+        # Requests that land together leave fewer and fewer behind, so half of the cap is full use too.
+        if delivered and 2 * in_flight >= self.cap and not self._is_slow and started_s >= self._lowered_s:
+            self._cap = max(self._cap, min(float(self._maximum), self._grow_to, self._cap + 1.0 / self._cap))
 
     def _lower(self, factor: float, now_s: float) -> None:
         self._cap = max(1.0, self._cap * max(factor, _LEAST_FACTOR))
@@ -99,7 +106,7 @@ class InFlightCap:
             return  # began under another cap
         self._count += 1
         self._sum_s += duration_s
-        if self._count >= _SAMPLES:
+        if self._count >= max(_FEWEST_SAMPLES, _ROUNDS * self.cap):
             self._judge(self._sum_s / self._count, now_s)
 
     def _judge(self, mean_s: float, now_s: float) -> None:
@@ -121,7 +128,7 @@ class InFlightCap:
         if ratio > _TOO_SLOW_RATIO:
             self._lowered_from = self._cap, mean_s
             self._lower(_QUEUE_ALLOWED / ratio, now_s)
-        elif self._age >= _STALE_AFTER and self._is_slow:
+        elif self._age >= _STALE_AFTER and mean_s > _RISEN_RATIO * self._usual_s:
             self._is_looking = True
             self._restart_mean(now_s)
         elif self._age >= _STALE_AFTER:
@@ -132,3 +139,4 @@ class InFlightCap:
 
     def _restart_mean(self, since_s: float) -> None:
         self._since_s, self._count, self._sum_s = since_s, 0, 0.0
+        self._grow_to = max(_FIRST_CAP, self._cap + 1.0, self._cap * _GROWTH_A_MEAN)

@@ -35,7 +35,8 @@ class Landing:
         retry = lane.endpoint.integration.retry
         arrived, refused, rest = share_out(pending.ranges, outcome)
         pending.attempts += 1
-        pending.forgiven += not lane.gate.counts_as_attempt(outcome, pending, now=now)
+        is_progress = bool(arrived) and outcome.is_cut_short  # those that were not tried have lost no try
+        pending.forgiven += is_progress or not lane.gate.counts_as_attempt(outcome, pending, now=now)
         decision = Decision(None, now)
         if rest and not _goes_on(outcome, rest):
             deadline = pending.sealed_at + lane.max_wait_s

@@ -112,7 +112,7 @@ class SharedRates:
             log.warning(
                 "redis does not answer, each worker keeps to its share of shared rates",
                 share=round(self.share(), 3),
-                error=repr(error),
+                error=str(error) or type(error).__name__,
             )
         if self.may_ask:  # several that asked at once count as one
             self._retry_at_s = self.clock.monotonic_s() + self._retry_s
@@ -141,6 +141,7 @@ class SharedRate:
         """See ``Rate``. Starts to lease tokens where they run short; to be called on the event loop."""
         cost = cost_of(events, counts_events=self._settings.unit == "events")
         if self._rates.is_away or not self._rates.may_ask:
+            self._used_at_s = now_s
             self._lease_soon()
             return self._bucket_alone(now_s).try_take(cost, now_s)
         self._alone = None

@@ -33,6 +33,7 @@ class Unit(enum.StrEnum):
     LANES = "lanes"
     SECONDS = "seconds"
     BYTES = "bytes"
+    NOTICES = "notices"
     COUNT = "count"
 
 
@@ -179,6 +180,12 @@ HELD_LANES = _gauge(
     "kind",
     "reason",
 )
+SHARED_RATES_ALONE = _gauge(
+    "shared_rates_alone",
+    Unit.COUNT,
+    "1 while Redis does not answer, so that this worker keeps to its share of the rates that workers share.",
+    merge=Merge.MAX,
+)
 PARKED_BATCHES = _counter("parked_batches_total", Unit.BATCHES, "Batches that gave up and wait for replay.", *_DELIVERY)
 PARKED_EVENTS = _counter("parked_events_total", Unit.EVENTS, "Events in parked batches.", *_DELIVERY)
 DISCARDED_BATCHES = _counter(
@@ -219,8 +226,13 @@ LEDGER_EVENTS = _gauge(
     "ledger_events",
     Unit.EVENTS,
     "The ledger of the lanes that this worker owns, by what became of the events: matched, open, waiting, delivered, parked or "
-    "discarded. Over all workers, and at a quiet moment, matched is the sum of the other five.",
+    "discarded. Over all workers, and at a quiet moment, matched is the sum of the other five, for each integration.",
+    "integration",
     "state",
+)
+NOTICES = _counter("notices_total", Unit.NOTICES, "Notices that people were told, by cause.", "cause")
+NOTICES_LOST = _counter(
+    "notices_lost_total", Unit.NOTICES, "Notices that did not reach the operations webhook, or the topic in time."
 )
 WORKER_INFO = _gauge("worker_info", Unit.COUNT, "Always 1; its label says what runs.", "version", merge=Merge.MAX)
 
@@ -254,6 +266,7 @@ SECTIONS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
             OLDEST_WAITING_AGE,
             BREAKER_CHANGES,
             HELD_LANES,
+            SHARED_RATES_ALONE,
             RETRIES,
             DELIVERED_BATCHES,
             DELIVERED_EVENTS,
@@ -264,6 +277,7 @@ SECTIONS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
         ),
     ),
     ("Ledger", (LEDGER_EVENTS,)),
+    ("Notices", (NOTICES, NOTICES_LOST)),
     (
         "Chunk engine and worker",
         (

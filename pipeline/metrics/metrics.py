@@ -62,7 +62,7 @@ class Metrics:
         named before its first count takes what is left.
         """
         for integration in ids:
-            self._label_of(integration)
+            self.label_of(integration)
 
     # -- route ------------------------------------------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ class Metrics:
 
     def attempted(self, integration: str, kind: str, outcome: str, duration_s: float, *, attempt: int = 1) -> None:
         """Count a try; ``attempt`` counts from 1, so that all after the first are retries."""
-        label = self._label_of(integration)
+        label = self.label_of(integration)
         self._add(catalogue.ATTEMPTS, 1, label, kind, outcome)
         self._observe(catalogue.ATTEMPT_DURATION, duration_s, kind)
         if attempt > 1:
@@ -109,30 +109,40 @@ class Metrics:
 
     def delivered(self, integration: str, kind: str, *, events: int, latency_s: float) -> None:
         """Count a delivered batch; ``latency_s`` is the time since its seal."""
-        label = self._label_of(integration)
+        label = self.label_of(integration)
         self._add(catalogue.DELIVERED_BATCHES, 1, label, kind)
         self._add(catalogue.DELIVERED_EVENTS, events, label, kind)
         self._observe(catalogue.DELIVERY_LATENCY, latency_s, kind)
 
     def arrived(self, integration: str, kind: str, *, events: int) -> None:
         """Count events of a batch that were delivered before the others."""
-        self._add(catalogue.DELIVERED_EVENTS, events, self._label_of(integration), kind)
+        self._add(catalogue.DELIVERED_EVENTS, events, self.label_of(integration), kind)
 
     def breaker_changed(self, integration: str, kind: str, state: str) -> None:
         """Count a breaker's change to ``state``."""
-        self._add(catalogue.BREAKER_CHANGES, 1, self._label_of(integration), kind, state)
+        self._add(catalogue.BREAKER_CHANGES, 1, self.label_of(integration), kind, state)
 
     def parked(self, integration: str, kind: str, *, events: int) -> None:
         """Count a parked batch."""
-        label = self._label_of(integration)
+        label = self.label_of(integration)
         self._add(catalogue.PARKED_BATCHES, 1, label, kind)
         self._add(catalogue.PARKED_EVENTS, events, label, kind)
 
     def discarded(self, integration: str, kind: str, *, events: int) -> None:
         """Count a discarded batch."""
-        label = self._label_of(integration)
+        label = self.label_of(integration)
         self._add(catalogue.DISCARDED_BATCHES, 1, label, kind)
         self._add(catalogue.DISCARDED_EVENTS, events, label, kind)
+
+    # -- notices ----------------------------------------------------------------------------------------------------
+
+    def noticed(self, cause: str) -> None:
+        """Count a notice."""
+        self._add(catalogue.NOTICES, 1, cause)
+
+    def notices_lost(self, count: int) -> None:
+        """Count notices that did not reach anybody."""
+        self._add(catalogue.NOTICES_LOST, count)
 
     # -- chunk engine -----------------------------------------------------------------------------------------------
 
@@ -152,7 +162,8 @@ class Metrics:
 
     # -- the objects behind -----------------------------------------------------------------------------------------
 
-    def _label_of(self, integration: str) -> str:
+    def label_of(self, integration: str) -> str:
+        """The label value of an integration: its id, or :data:`OTHER_INTEGRATIONS` where too many have one already."""
         if integration in self._named_integrations:
             return integration
         if len(self._named_integrations) >= self._max_integration_labels:

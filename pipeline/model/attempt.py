@@ -36,7 +36,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """What a sink says of one try. A sink raises nothing that the endpoint caused: it is an outcome.
 
     ``verdict`` is that of the events that neither ``arrived`` nor ``refused`` name: sequence numbers of the batch that are
-    done for good, and events that are given up alone, whatever becomes of the others.
+    done for good, and events that are given up alone, whatever becomes of the others. ``is_cut_short`` says that some of
+    the others were not tried at all.
 
     ``detail`` is one line for people; ``status`` the protocol's own number; ``answer_head`` the first 1 KiB of the answer's
     body, as text; sizes are in bytes; ``retry_after_s`` is the pause that the endpoint asked for, if it did.
@@ -53,6 +54,7 @@ class Outcome(msgspec.Struct, frozen=True):
     hint: Hint | None = None
     arrived: Ranges = ()
     refused: tuple[Refusal, ...] = ()
+    is_cut_short: bool = False
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -115,6 +115,18 @@ Platforms = Annotated[
 Id = Annotated[str, AfterValidator(checked_id), InWords("text, 1 to 64 of a-z, 0-9 and -")]
 
 
+def checked_authorization(secret: SecretStr) -> SecretStr:
+    """Return ``secret`` where a header can carry it; raises ``ValueError``, which does not show it, otherwise."""
+    text = secret.get_secret_value()
+    if not text.strip():
+        raise ValueError("is empty; leave the key out to send no Authorization header")
+    if text != text.strip():
+        raise ValueError("begins or ends with white space or a line break, which a header cannot carry")
+    if any(not character.isprintable() or ord(character) > _LAST_LATIN_1 for character in text):
+        raise ValueError("holds a line break, a control character or one outside Latin-1, which a header cannot carry")
+    return secret
+
+
 def checked_url(text: str, schemes: tuple[str, ...]) -> str:
     """Return ``text`` where requests can go to it; raises ``ValueError``, which does not show it, otherwise."""
     # The text is never part of the message: it may hold a token.
@@ -199,7 +211,8 @@ class RateSettings(Section):
         None,
         ge=1,
         le=1_000_000,
-        description="How many may be sent at once after a quiet time. Absent: one second's worth, at least 1.",
+        description="How many may be sent at once after a quiet time. Absent: one second's worth, at least 1. "
+        "Where the rate is shared it is counted in whole seconds, so it is a second's worth at least.",
     )
     unit: Literal["requests", "events"] = Field(
         "requests",
@@ -301,15 +314,4 @@ class Integration(Section):
     @field_validator("authorization")
     @classmethod
     def _check_authorization(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret is None:
-            return None
-        text = secret.get_secret_value()
-        if not text.strip():
-            raise ValueError("is empty; leave the key out to send no Authorization header")
-        if text != text.strip():
-            raise ValueError("begins or ends with white space or a line break, which a header cannot carry")
-        if any(not character.isprintable() or ord(character) > _LAST_LATIN_1 for character in text):
-            raise ValueError(
-                "holds a line break, a control character or one outside Latin-1, which a header cannot carry"
-            )
-        return secret
+        return None if secret is None else checked_authorization(secret)

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, Literal
@@ -108,7 +107,6 @@ class TokenSource:
         self._headers = CIMultiDict(
             {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": user_agent, **headers}
         )
-        self._secrets = credentials.secrets()
         self._token: AccessToken | None = None
         self._fetching: asyncio.Task[AccessToken | NoToken] | None = None
         self._failure = NoToken("")
@@ -188,7 +186,7 @@ class TokenSource:
     def _read(self, answer: Answer | NoAnswer, asked_at_s: float) -> AccessToken | NoToken:
         if isinstance(answer, NoAnswer):
             # What is quoted of garbage could be a token.
-            detail = _GARBAGE if answer.detail.startswith(_GARBAGE) else _without(self._secrets, answer.detail)
+            detail = _GARBAGE if answer.detail.startswith(_GARBAGE) else answer.detail
             return NoToken(f"the token endpoint {self._place} gave no token: {detail}")
         if answer.status != HTTPStatus.OK:
             pause_s = retry_after_s(answer.retry_after, now_s=self._clock.wall_s())
@@ -244,9 +242,3 @@ def _words(status: int) -> str:
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return f"{words}; redirects are not followed, set token_url to where it leads"
     return words
-
-
-def _without(secrets: Iterable[str], text: str) -> str:
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text

@@ -14,7 +14,8 @@ class Manners:
 
     At most ``throttle_per_s`` requests a second pass (0: all), others get a 429 with ``Retry-After``; then ``stall_s``
     seconds go by; then a share ``fail_share`` (0 to 1) of requests is answered with ``fail_status``; the rest meets its
-    ``ending``: a good answer, whose body has ``answer_bytes`` bytes, or one of the bad ones.
+    ``ending``: a good answer, whose body has ``answer_bytes`` bytes, or one of the bad ones. ``partial_share`` is the
+    share of events that a good answer names as failed; its body is then the JSON that names them.
     """
 
     throttle_per_s: float = 0.0
@@ -23,6 +24,7 @@ class Manners:
     fail_status: int = 503
     ending: Ending = "answer"
     answer_bytes: int = 2
+    partial_share: float = 0.0
 
     @property
     def are_good(self) -> bool:
@@ -34,6 +36,7 @@ GOOD: Final = Manners()
 
 PATHS: Final = {
     "/fail/STATUS": "answer with STATUS; /fail/STATUS/SHARE does so to that share of requests (0 to 1)",
+    "/partial/SHARE": "take a delivery without that share of its events (0 to 1), and name these as failed",
     "/stall/SECONDS": "answer only after SECONDS",
     "/throttle/N": "let N requests a second pass, answer 429 with Retry-After to the others",
     "/large/BYTES": "answer with a body of BYTES",
@@ -46,7 +49,7 @@ PATHS: Final = {
 """The paths that ask for bad manners, on any receiver; more may follow behind them."""
 
 
-def manners_of(path: str, default: Manners = GOOD) -> Manners:
+def manners_of(path: str, default: Manners = GOOD) -> Manners:  # noqa: PLR0911  one line a word
     """The manners that ``path`` asks for, or ``default`` where it asks for none.
 
     Raises ``ValueError`` where the path's number cannot be read or makes no sense.
@@ -59,6 +62,8 @@ def manners_of(path: str, default: Manners = GOOD) -> Manners:
                 return dataclasses.replace(
                     default, fail_status=_between(int(rest[0]), 200, 599), fail_share=_between(share, 0, 1)
                 )
+            case "partial":
+                return dataclasses.replace(default, partial_share=_between(float(rest[0]), 0, 1))
             case "stall":
                 return dataclasses.replace(default, stall_s=_between(float(rest[0]), 0, 86_400))
             case "throttle":

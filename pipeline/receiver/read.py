@@ -2,14 +2,18 @@
 
 import re
 import zlib
-from typing import Final
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
+from pipeline.model.batch import batch_id, purpose_of
+from pipeline.model.ranges import Ranges, count_of
 from pipeline.receiver.http_server import Request
 from pipeline.receiver.tally import Delivery
 
-_SEQUENCE: Final = re.compile(r"(\S{1,80}) (\d{1,19})-(\d{1,19})")
+_RANGE: Final = r"(\d{1,19})-(\d{1,19})"
+_SEQUENCE: Final = re.compile(rf"(\S{{1,80}}) {_RANGE}((?:,\d{{1,19}}-\d{{1,19}})*)")
 _MOST_UNPACKED_BYTES: Final = 64 * 1024 * 1024
 _GZIP_WINDOW_BITS: Final = 31
 
@@ -22,7 +26,44 @@ class UnacceptableError(ValueError):
         self.reason = reason
 
 
+class Place(NamedTuple):
+    """Which events a request says it carries: the name they go by, their lane, and their numbers in its sequence."""
+
+    webhook_id: str
+    lane: str
+    ranges: Ranges
+
+    def delivery(self, uuids: list[str | None] | None, body_bytes: int) -> Delivery:
+        """A delivery of these events."""
+        first, end = self.ranges[0][0], self.ranges[-1][1]
+        parts = self.ranges if len(self.ranges) > 1 else ()
+        purpose = purpose_of(self.lane)
+        return Delivery(self.webhook_id, self.lane, first, end, uuids, body_bytes, parts, purpose and purpose.value)
+
+
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
 class _Event(msgspec.Struct):
+    uuid: str | int | None = None
+
+
+class _WholeEvent(msgspec.Struct):
+    """An event as the contract has it: what must be there, and the types of what may be."""
+
+    event_name: _Text
+    application_code: _Text
+    platform: _Text | int
+    timestamp: Annotated[int, msgspec.Meta(ge=0)]
+    hwid: str | None = None
+    user_id: str | None = None
+    message_id: int | None = None
+    message_code: str | None = None
+    campaign_id: int | None = None
+    payload: str | None = None
+    journey_title: str | None = None
+    journey_point_title: str | None = None
+    live_activity_id: str | None = None
     uuid: str | int | None = None
 
 
@@ -34,62 +75,119 @@ class _Object(msgspec.Struct):
     batch: str | None = None
 
 
-_decoder: msgspec.json.Decoder[list[_Event] | _Object] = msgspec.json.Decoder(list[_Event] | _Object)
+class _WholeEnvelope(msgspec.Struct):
+    batch: str
+    events: list[_WholeEvent]
 
 
-def read_delivery(request: Request, *, verify: bool) -> Delivery:
+_decoder: Final[msgspec.json.Decoder[list[_Event] | _Object]] = msgspec.json.Decoder(list[_Event] | _Object)
+_whole_array_decoder: Final = msgspec.json.Decoder(list[_WholeEvent])
+_whole_envelope_decoder: Final = msgspec.json.Decoder(_WholeEnvelope)
+_whole_event_decoder: Final = msgspec.json.Decoder(_WholeEvent)
+
+
+def read_delivery(request: Request, *, verify: bool, check_fields: bool = False) -> Delivery:
     """What ``request`` delivers; with ``verify`` its body is read and everything about it is checked.
 
-    Raises ``UnacceptableError``.
+    ``check_fields`` also checks that each event has the fields of the contract. Raises ``UnacceptableError``.
     """
-    headers = request.headers
+    place = read_place(request.headers, verify=verify)
+    if not verify:
+        return place.delivery(None, request.body_bytes)
+    if not request.headers.get("webhook-timestamp", "").isdigit():
+        raise UnacceptableError("timestamp", "expected a header webhook-timestamp with UNIX seconds")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise UnacceptableError("content-type", "expected content-type: application/json")
+    uuids = _uuids_in(unpacked(request), place.webhook_id, check_fields=check_fields)
+    if len(uuids) != count_of(place.ranges):
+        raise UnacceptableError("count", f"{len(uuids)} events came, the sequence says {count_of(place.ranges)}")
+    return place.delivery(uuids, request.body_bytes)
+
+
+def read_place(headers: Mapping[str, str], *, verify: bool = True) -> Place:
+    """Which events a request with these ``headers`` (names in lower case) carries.
+
+    With ``verify``, whether the headers agree with each other is checked too. Raises ``UnacceptableError``.
+    """
     webhook_id = headers.get("webhook-id", "")
     if not webhook_id:
         raise UnacceptableError("webhook-id", "there is no webhook-id header")
     found = _SEQUENCE.fullmatch(headers.get("distributary-sequence", ""))
-    if found is None or int(found[2]) >= int(found[3]):
-        raise UnacceptableError("sequence", "expected a header distributary-sequence: LANE FIRST-END")
-    lane, first, end = found[1], int(found[2]), int(found[3])
-    if not verify:
-        return Delivery(webhook_id, lane, first, end, None, request.body_bytes)
-    if webhook_id != f"{lane}:{first}-{end}":
-        raise UnacceptableError("webhook-id", "webhook-id and distributary-sequence name different events")
-    if not headers.get("webhook-timestamp", "").isdigit():
-        raise UnacceptableError("timestamp", "expected a header webhook-timestamp with UNIX seconds")
-    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise UnacceptableError("content-type", "expected content-type: application/json")
-    events = _events_in(_unpacked(request), webhook_id)
-    if len(events) != end - first:
-        raise UnacceptableError("count", f"{len(events)} events came, the sequence says {end - first}")
-    uuids = [None if event.uuid is None else str(event.uuid) for event in events]
-    return Delivery(webhook_id, lane, first, end, uuids, request.body_bytes)
+    if found is None:
+        raise UnacceptableError("sequence", "expected a header distributary-sequence: LANE FIRST-END[,FIRST-END...]")
+    lane, ranges = found[1], ((int(found[2]), int(found[3])), *_further(found[4]))
+    position = -1
+    for first, end in ranges:
+        if not position < first < end:
+            raise UnacceptableError("sequence", "the ranges of distributary-sequence must ascend, with gaps between")
+        position = end
+    if verify:
+        name = batch_id(lane, ranges[0][0], ranges[-1][1])
+        if webhook_id != (name if len(ranges) == 1 else f"{name}~{count_of(ranges)}"):
+            raise UnacceptableError("webhook-id", "webhook-id and distributary-sequence name different events")
+        if headers.get("distributary-purpose") != purpose_of(lane):
+            raise UnacceptableError("purpose", "distributary-purpose is not what the lane's name says")
+    return Place(webhook_id, lane, ranges)
 
 
-def _events_in(body: bytes, webhook_id: str) -> list[_Event]:
-    try:
-        content = _decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UnacceptableError("json", f"the body cannot be read: {error}") from error
-    if isinstance(content, list):
-        return content
-    if content.events is None:
-        return [_Event(content.uuid)]
-    if content.batch != webhook_id:
-        raise UnacceptableError("envelope", "the envelope's batch is not the webhook-id")
-    return content.events
+def unpacked(request: Request) -> bytes:
+    """The body, without compression; raises ``UnacceptableError`` where it cannot be had."""
+    return unpacked_body(request.body, request.headers.get("content-encoding", "identity"))
 
 
-def _unpacked(request: Request) -> bytes:
-    encoding = request.headers.get("content-encoding", "identity")
+def unpacked_body(body: bytes, encoding: str) -> bytes:
+    """``body``, without the compression that ``encoding`` names; raises ``UnacceptableError`` where that cannot be had."""
     if encoding == "identity":
-        return request.body
+        return body
     if encoding != "gzip":
         raise UnacceptableError("content-encoding", "expected content-encoding: gzip, or none")
     unpacking = zlib.decompressobj(wbits=_GZIP_WINDOW_BITS)
     try:
-        body = unpacking.decompress(request.body, _MOST_UNPACKED_BYTES)
+        unpacked = unpacking.decompress(body, _MOST_UNPACKED_BYTES)
     except zlib.error as error:
         raise UnacceptableError("content-encoding", f"the body is not gzip: {error}") from error
     if not unpacking.eof:
         raise UnacceptableError("content-encoding", "the body is cut off, or too large when unpacked")
-    return body
+    return unpacked
+
+
+def _further(text: str) -> list[tuple[int, int]]:
+    """The ranges behind the first one."""
+    pairs = (part.split("-") for part in text.split(",")[1:])
+    return [(int(first), int(end)) for first, end in pairs]
+
+
+def _uuids_in(body: bytes, webhook_id: str, *, check_fields: bool) -> list[str | None]:
+    try:
+        content = _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UnacceptableError("json", f"the body cannot be read: {error}") from error
+    whole: msgspec.json.Decoder[Any]
+    if isinstance(content, list):
+        events, whole = content, _whole_array_decoder
+    elif content.events is None:
+        events, whole = [_Event(content.uuid)], _whole_event_decoder
+    elif content.batch == webhook_id:
+        events, whole = content.events, _whole_envelope_decoder
+    else:
+        raise UnacceptableError("envelope", "the envelope's batch is not the webhook-id")
+    if check_fields:
+        _check_fields(body, whole)
+    return [None if event.uuid is None else str(event.uuid) for event in events]
+
+
+def _check_fields(body: bytes, decoder: msgspec.json.Decoder[Any]) -> None:
+    """Raise ``UnacceptableError`` where an event lacks a field, or has one of a wrong type."""
+    try:
+        content: list[_WholeEvent] | _WholeEnvelope | _WholeEvent = decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise UnacceptableError("fields", f"an event is not as the contract has it: {error}") from error
+    match content:
+        case _WholeEnvelope():
+            events = content.events
+        case _WholeEvent():
+            events = [content]
+        case _:
+            events = content
+    if not all(event.hwid or event.user_id for event in events):
+        raise UnacceptableError("fields", "an event has neither hwid nor user_id")

@@ -1,20 +1,23 @@
-"""A sample endpoint for the HTTP sink: takes deliveries, checks and counts them, and misbehaves when told to."""
+"""A sample endpoint for the sinks that speak HTTP: takes deliveries, checks and counts them, and misbehaves when told to."""
 
 import asyncio
 import json
 import random
 import signal
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.receiver.http_server import Connection, Request, head_of, response
+from pipeline.receiver.kinds import reading_of, refusal_status
 from pipeline.receiver.manners import GOOD, PATHS, Manners, manners_of
-from pipeline.receiver.read import UnacceptableError, read_delivery
+from pipeline.receiver.partial import split
+from pipeline.receiver.read import UnacceptableError
 from pipeline.receiver.record import Record
-from pipeline.receiver.tally import Tally
+from pipeline.receiver.tally import Delivery, Tally
+from pipeline.receiver.throttle import Throttle
 
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _BACKLOG: Final = 1024
@@ -22,14 +25,15 @@ _DRIP_BYTES: Final = 1_000_000
 _DRIP_PAUSE_S: Final = 1.0
 _FILLING: Final = b"x" * 65_536
 _GARBAGE: Final = b"\x15\x03\x01 this is not HTTP \xff\xfe\r\n\r\n"
-_OK: Final = response(200, b"ok")
 
 
 class Receiver:
     """The endpoint. ``port`` 0 takes a free one; ``url`` is known after ``start``.
 
-    With ``verify`` every body is read and checked; without it bodies are thrown away and events counted by the
-    ``distributary-sequence`` header, which costs a fraction. ``record`` is a file that gets a line for each delivery
+    ``kind`` is that of the sink which sends. With ``verify`` every body is read and checked, with ``check_fields`` each
+    event's fields too; without it bodies are thrown away and events counted by the ``distributary-sequence`` header, which
+    costs a fraction. ``secrets``, ``write_key`` and ``authorization`` are what requests must prove to know (see
+    ``reading_of``; a ``ValueError`` where one cannot be used). ``record`` is a file that gets a line for each delivery
     before it is answered (see ``Record``). ``manners`` is how requests are treated whose path asks for nothing else
     (see ``manners.PATHS``). ``seed`` makes failures by share repeatable.
     """
@@ -39,7 +43,12 @@ class Receiver:
         host: str = "127.0.0.1",
         port: int = 0,
         *,
+        kind: str = "http",
         verify: bool = True,
+        check_fields: bool = False,
+        secrets: Sequence[str] = (),
+        write_key: str | None = None,
+        authorization: str | None = None,
         record: Path | None = None,
         manners: Manners = GOOD,
         tls: ssl.SSLContext | None = None,
@@ -48,13 +57,20 @@ class Receiver:
     ) -> None:
         self._host = host
         self._port = port
-        self._verify = verify
+        self._reading = reading_of(
+            kind,
+            verify=verify,
+            check_fields=check_fields,
+            secrets=secrets,
+            write_key=write_key,
+            authorization=authorization,
+        )
         self._record_path = record
         self._manners = manners
         self._tls = tls
         self._chance = random.Random(seed)  # noqa: S311  decides which requests fail, keeps no secret
         self._clock = clock or SystemClock()
-        self._throttle = _Throttle()
+        self._throttle = Throttle()
         self._tally = Tally()
         self._record: Record | None = None
         self._server: asyncio.Server | None = None
@@ -72,12 +88,19 @@ class Receiver:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'https' if self._tls else 'http'}://{host}:{self._port}/"
 
+    @property
+    def stats_url(self) -> str:
+        """Where the counts are."""
+        return f"{self.url}stats"
+
     async def start(self) -> None:
         """Begin to listen; raises ``OSError`` where the port is taken or the record file cannot be written."""
         if self._record_path is not None:
             self._record = Record(self._record_path)
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self._handle, self._connections, keep_body=self._verify, max_body_bytes=_MAX_BODY_BYTES),
+            lambda: Connection(
+                self._handle, self._connections, keep_body=self._reading.needs_body, max_body_bytes=_MAX_BODY_BYTES
+            ),
             self._host,
             self._port,
             backlog=_BACKLOG,
@@ -114,8 +137,10 @@ class Receiver:
             self._refuse(connection, 404, "path", str(error))
             return
         if manners.are_good:
-            if self._is_accepted(request, connection):
-                connection.finish(_OK)
+            delivery = self._read(request, connection)
+            if delivery is not None:
+                self._accept(delivery)
+                connection.finish(self._reading.thanks)
         else:
             self._start(self._misbehave(request, connection, manners))
 
@@ -137,18 +162,21 @@ class Receiver:
                 posts = {"POST /": "deliver"} | {f"POST {path}": what for path, what in PATHS.items()}
                 return _json(200 if request.path == "/" else 404, known | posts)
 
-    def _is_accepted(self, request: Request, connection: Connection) -> bool:
-        """Check and count the delivery; where it is not acceptable it is answered here."""
+    def _read(self, request: Request, connection: Connection) -> Delivery | None:
+        """Check the delivery; where it is not acceptable it is answered here, and is ``None``."""
         try:
-            delivery = read_delivery(request, verify=self._verify)
+            return self._reading.read(request, self._clock.wall_s())
         except UnacceptableError as error:
-            self._refuse(connection, 400, error.reason, str(error))
-            return False
-        if self._record is not None:
-            self._record.write(delivery)
-        self._tally.accept(delivery, now_s=self._clock.wall_s())
+            self._refuse(connection, refusal_status(error.reason), error.reason, str(error))
+            return None
+
+    def _accept(self, delivery: Delivery | None) -> None:
+        """Record and count what is taken; the caller answers with 200."""
+        if delivery is not None:
+            if self._record is not None:
+                self._record.write(delivery)
+            self._tally.accept(delivery, now_s=self._clock.wall_s())
         self._tally.statuses[200] += 1
-        return True
 
     def _refuse(self, connection: Connection, status: int, reason: str, detail: str) -> None:
         self._tally.problems[reason] += 1
@@ -183,15 +211,26 @@ class Receiver:
                 self._answer(connection, 302, b"", f"Location: {request.path}\r\n")
             case "never":
                 pass  # the connection stays as it is until the caller gives up
-            case "drip" if self._is_accepted(request, connection):
-                connection.write(head_of(200, _DRIP_BYTES))
-                while not connection.is_lost:
-                    connection.write(b"x")
-                    await asyncio.sleep(_DRIP_PAUSE_S)
-            case "answer" if self._is_accepted(request, connection):
-                connection.write(head_of(200, manners.answer_bytes))
-                await _fill(connection, manners.answer_bytes)
-                connection.finish()
+            case "drip":
+                delivery = self._read(request, connection)
+                if delivery is not None:
+                    self._accept(delivery)
+                    await _drip(connection)
+            case "answer":
+                delivery = self._read(request, connection)
+                if delivery is not None and manners.partial_share:
+                    self._take_part(delivery, connection, manners.partial_share)
+                elif delivery is not None:
+                    self._accept(delivery)
+                    connection.write(head_of(200, manners.answer_bytes))
+                    await _fill(connection, manners.answer_bytes)
+                    connection.finish()
+
+    def _take_part(self, delivery: Delivery, connection: Connection, share: float) -> None:
+        taken, failed = split(delivery, lambda: self._chance.random() < share)
+        self._tally.failed_events += len(failed)
+        self._accept(taken)
+        connection.finish(_json(200, {"failed": failed}))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -199,27 +238,27 @@ class Receiver:
         task.add_done_callback(self._tasks.discard)
 
 
-class _Throttle:
-    """Lets a number of requests a second pass, after a burst of as many."""
+class Runnable(Protocol):
+    """What can be run until it is told to stop."""
 
-    def __init__(self) -> None:
-        self._next_s: dict[float, float] = {}
+    async def start(self) -> None:
+        """Begin to listen; raises ``OSError`` where it cannot."""
+        ...
 
-    def pause_s(self, per_s: float, now_s: float) -> float:
-        """0 where a request may pass now, otherwise the seconds until one may."""
-        earliest_s = max(self._next_s.get(per_s, 0.0), now_s - 1.0)
-        if earliest_s > now_s:
-            return earliest_s - now_s
-        self._next_s[per_s] = earliest_s + 1.0 / per_s
-        return 0.0
+    async def stop(self) -> None:
+        """Close everything."""
+        ...
 
 
-def run_receiver(receiver: Receiver, *, on_ready: Callable[[Receiver], None]) -> None:
+AnyReceiver = TypeVar("AnyReceiver", bound=Runnable)
+
+
+def run_receiver(receiver: AnyReceiver, *, on_ready: Callable[[AnyReceiver], None]) -> None:
     """Run ``receiver`` until SIGINT or SIGTERM; ``on_ready`` is called once it listens. Raises what ``start`` raises."""
     asyncio.run(_run(receiver, on_ready))
 
 
-async def _run(receiver: Receiver, on_ready: Callable[[Receiver], None]) -> None:
+async def _run(receiver: AnyReceiver, on_ready: Callable[[AnyReceiver], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -230,6 +269,13 @@ async def _run(receiver: Receiver, on_ready: Callable[[Receiver], None]) -> None
         await stop.wait()
     finally:
         await receiver.stop()
+
+
+async def _drip(connection: Connection) -> None:
+    connection.write(head_of(200, _DRIP_BYTES))
+    while not connection.is_lost:
+        connection.write(b"x")
+        await asyncio.sleep(_DRIP_PAUSE_S)
 
 
 async def _fill(connection: Connection, body_bytes: int) -> None:

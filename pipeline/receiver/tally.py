@@ -3,15 +3,19 @@
 from collections import Counter
 from typing import Any, Final, NamedTuple
 
+from pipeline.model.ranges import Ranges, count_of, numbers_in
 from pipeline.receiver.ranges import SeenRanges
 
 _SHOWN_HOLES: Final = 20
+_UNNUMBERED: Final = -1
 
 
 class Delivery(NamedTuple):
     """One accepted request: the batch's id and place in its lane's sequence, and its events' uuids where they were read.
 
-    ``uuids`` holds ``None`` for events that have none; it is itself ``None`` where bodies are not read.
+    ``uuids`` holds ``None`` for events that have none; it is itself ``None`` where bodies are not read. ``ranges`` names the
+    numbers that came where not all of ``[first, end)`` did; ``purpose`` is ``backfill`` or ``test`` where the events have not
+    just happened. ``end`` is 0 where the request names no numbers: its events are then known by their uuids alone.
     """
 
     webhook_id: str
@@ -20,10 +24,35 @@ class Delivery(NamedTuple):
     end: int
     uuids: list[str | None] | None
     body_bytes: int
+    ranges: Ranges = ()
+    purpose: str | None = None
+
+    @property
+    def numbers(self) -> Ranges:
+        """The sequence numbers of the events that came; none where only their uuids are known."""
+        return self.ranges or (((self.first, self.end),) if self.end else ())
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether the request says which events of its lane's sequence came."""
+        return self.end > 0
+
+    @property
+    def event_count(self) -> int:
+        """How many events came."""
+        return count_of(self.numbers) if self.is_numbered else len(self.uuids or ())
 
 
 class _Lane:
-    __slots__ = ("batches", "late_batches", "repeated_events", "repeated_uuids", "seen", "sequence_of")
+    __slots__ = (
+        "batches",
+        "late_batches",
+        "repeated_events",
+        "repeated_uuids",
+        "seen",
+        "sequence_of",
+        "unnumbered_events",
+    )
 
     def __init__(self) -> None:
         self.seen = SeenRanges()
@@ -32,15 +61,38 @@ class _Lane:
         self.repeated_events = 0
         self.repeated_uuids = 0
         self.sequence_of: dict[str, int] = {}
+        self.unnumbered_events = 0
+
+    def count_unnumbered(self, uuids: list[str | None]) -> int:
+        """Count events that are known by their uuids alone; returns how many have none."""
+        named = [uuid for uuid in uuids if uuid is not None]
+        before = len(self.sequence_of)
+        self.sequence_of |= dict.fromkeys(named, _UNNUMBERED)
+        new = len(self.sequence_of) - before
+        self.unnumbered_events += new
+        self.repeated_uuids += len(named) - new
+        return len(uuids) - len(named)
+
+    def stats(self) -> dict[str, Any]:
+        holes = self.seen.holes()
+        return {
+            "first": self.seen.first(),
+            "end": self.seen.end(),
+            "batches": self.batches,
+            "late_batches": self.late_batches,
+            "unique_events": self.seen.count() + self.unnumbered_events,
+            "repeated_events": self.repeated_events,
+            "missing_events": sum(end - first for first, end in holes),
+            "missing": [f"{first}-{end}" for first, end in holes[:_SHOWN_HOLES]],
+            "unique_uuids": len(self.sequence_of),
+            "repeated_uuids": self.repeated_uuids,
+        }
 
 
-class Tally:
-    """Counts deliveries. A uuid counts once a lane, since several integrations may match the same event."""
+class _Counts:
+    """What has come for one purpose, or of events that have just happened."""
 
     def __init__(self) -> None:
-        self.requests = 0
-        self.statuses: Counter[int] = Counter()
-        self.problems: Counter[str] = Counter()
         self._lanes: dict[str, _Lane] = {}
         self._webhook_ids: set[str] = set()
         self._batches = 0
@@ -51,42 +103,38 @@ class Tally:
         self._first_at_s: float | None = None
         self._last_at_s: float | None = None
 
-    def accept(self, delivery: Delivery, *, now_s: float) -> None:
-        """Count a request that is answered with success, at ``now_s`` (UNIX seconds)."""
+    def accept(self, delivery: Delivery, now_s: float) -> None:
         lane = self._lanes.get(delivery.lane)
         if lane is None:
             lane = self._lanes[delivery.lane] = _Lane()
+        numbers = delivery.numbers
         self._batches += 1
-        self._events += delivery.end - delivery.first
+        self._events += delivery.event_count
         self._body_bytes += delivery.body_bytes
         self._first_at_s = now_s if self._first_at_s is None else self._first_at_s
         self._last_at_s = now_s
         lane.batches += 1
         if delivery.webhook_id in self._webhook_ids:
             self._duplicate_batches += 1
-        elif delivery.first < (lane.seen.end() or 0):
+        elif delivery.is_numbered and delivery.first < (lane.seen.end() or 0):
             lane.late_batches += 1
         self._webhook_ids.add(delivery.webhook_id)
-        lane.repeated_events += lane.seen.add(delivery.first, delivery.end)
-        for sequence, uuid in enumerate(delivery.uuids or (), start=delivery.first):
+        for first, end in numbers:
+            lane.repeated_events += lane.seen.add(first, end)
+        if delivery.uuids is None:
+            return
+        if not delivery.is_numbered:
+            self._events_without_uuid += lane.count_unnumbered(delivery.uuids)
+            return
+        for sequence, uuid in zip(numbers_in(numbers), delivery.uuids, strict=True):
             if uuid is None:
                 self._events_without_uuid += 1
             elif lane.sequence_of.setdefault(uuid, sequence) != sequence:
                 lane.repeated_uuids += 1
 
     def stats(self) -> dict[str, Any]:
-        """Everything counted, ready for JSON.
-
-        ``unique_events`` counts sequence numbers, once each; ``unique_uuids`` counts uuids once a lane, and
-        ``repeated_uuids`` those that came again under another number (both 0 where bodies are not read). ``missing`` are
-        numbers below a lane's highest that have not come: final only when the sender is done, since batches that travel
-        side by side overtake each other (``late_batches``).
-        """
-        lanes = {name: _lane_stats(lane) for name, lane in sorted(self._lanes.items())}
+        lanes = {name: lane.stats() for name, lane in sorted(self._lanes.items())}
         return {
-            "requests": self.requests,
-            "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
-            "problems": dict(self.problems),
             "batches": self._batches,
             "duplicate_batches": self._duplicate_batches,
             "events": self._events,
@@ -103,17 +151,38 @@ class Tally:
         }
 
 
-def _lane_stats(lane: _Lane) -> dict[str, Any]:
-    holes = lane.seen.holes()
-    return {
-        "first": lane.seen.first(),
-        "end": lane.seen.end(),
-        "batches": lane.batches,
-        "late_batches": lane.late_batches,
-        "unique_events": lane.seen.count(),
-        "repeated_events": lane.repeated_events,
-        "missing_events": sum(end - first for first, end in holes),
-        "missing": [f"{first}-{end}" for first, end in holes[:_SHOWN_HOLES]],
-        "unique_uuids": len(lane.sequence_of),
-        "repeated_uuids": lane.repeated_uuids,
-    }
+class Tally:
+    """Counts deliveries. A uuid counts once a lane, since several integrations may match the same event."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.statuses: Counter[int] = Counter()
+        self.problems: Counter[str] = Counter()
+        self.failed_events = 0
+        self._counts = _Counts()
+        self._purposes: dict[str, _Counts] = {}
+
+    def accept(self, delivery: Delivery, *, now_s: float) -> None:
+        """Count a request that is answered with success, at ``now_s`` (UNIX seconds)."""
+        if delivery.purpose is None:
+            self._counts.accept(delivery, now_s)
+        else:
+            self._purposes.setdefault(delivery.purpose, _Counts()).accept(delivery, now_s)
+
+    def stats(self) -> dict[str, Any]:
+        """Everything counted, ready for JSON.
+
+        ``unique_events`` counts sequence numbers, once each, and uuids of events that have none; ``unique_uuids`` counts uuids once a lane, and
+        ``repeated_uuids`` those that came again under another number (both 0 where bodies are not read). ``missing`` are
+        numbers below a lane's highest that have not come: final only when the sender is done, since batches that travel
+        side by side overtake each other (``late_batches``). ``failed_events`` were named as failed in an answer, and are
+        counted nowhere else. What has not just happened is counted under ``purposes``, by its purpose, and nowhere else.
+        """
+        return {
+            "requests": self.requests,
+            "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
+            "problems": dict(self.problems),
+            "failed_events": self.failed_events,
+            **self._counts.stats(),
+            "purposes": {purpose: counts.stats() for purpose, counts in sorted(self._purposes.items())},
+        }

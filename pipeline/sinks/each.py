@@ -12,6 +12,8 @@ from pipeline.model.batch import Batch
 from pipeline.model.ranges import ranges_of
 
 _CONCERNS_ALL: Final = frozenset({Hint.GONE, Hint.UNAUTHORIZED})
+_ENDS_THE_TRY: Final = _CONCERNS_ALL | {Hint.THROTTLED}
+_MOST_FAILURES_IN_A_ROW: Final = 4
 
 
 async def send_each(
@@ -22,37 +24,51 @@ async def send_each(
 ) -> Outcome:
     """Send every event of ``batch`` by ``post(sequence, event)``; one outcome for all.
 
-    An event that is refused is given up alone, and the others go on. What may pass with time (or concerns every event:
-    refused credentials, an endpoint that is gone) ends the try: requests under way are waited for, nothing more is begun,
-    and the outcome is that event's, with those that have arrived.
+    An event that is refused is given up alone, and the others go on; so they do after one that may be tried again later.
+    The try is cut short where it makes no sense to go on: a failure before anything arrived, several in a row, an endpoint
+    that asks for less, refused credentials, an endpoint that is gone, or, with one request at once, any failure, since
+    what comes after it must wait for it. Then requests under way are waited for and nothing more is begun. The outcome is that of the first
+    failure, with the events that have arrived.
     """
     started_s = time.monotonic()
     waiting = batch.numbered()
+    most_in_a_row = 1 if requests_at_once == 1 else _MOST_FAILURES_IN_A_ROW
     arrived: list[int] = []
     refused: list[Refusal] = []
     outcomes: list[Outcome] = []
     failures: list[tuple[int, Outcome]] = []
+    in_a_row = 0
+    is_over = False
+
+    def goes_on() -> bool:
+        return not is_over and in_a_row < most_in_a_row and (not failures or bool(arrived))
 
     async def work() -> None:
-        for sequence, event in waiting:
+        nonlocal in_a_row, is_over
+        while goes_on() and (following := next(waiting, None)) is not None:
+            sequence, event = following
             outcome = await post(sequence, event)
             outcomes.append(outcome)
             if outcome.verdict is Verdict.DELIVERED:
                 arrived.append(sequence)
+                in_a_row = 0
             elif outcome.verdict is Verdict.REFUSED and outcome.hint not in _CONCERNS_ALL:
                 refused.append(Refusal(sequence, sequence + 1, outcome.detail))
             else:
                 failures.append((sequence, outcome))
-            if failures:
-                return
+                in_a_row += 1
+                is_over = is_over or outcome.hint in _ENDS_THE_TRY
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(requests_at_once):
             tasks.create_task(work())
 
     count = batch.event_count
-    if failures:
-        sequence, result = failures[0]
+    if count == 1:
+        result = outcomes[0]
+        detail = result.detail
+    elif failures:
+        sequence, result = next((each for each in failures if each[1].hint in _ENDS_THE_TRY), failures[0])
         detail = f"event {sequence}: {result.detail} ({len(arrived)} of {count} events have arrived)"
     elif refused:
         result = next(outcome for outcome in outcomes if outcome.verdict is Verdict.REFUSED)
@@ -66,7 +82,8 @@ async def send_each(
         result,
         detail=detail,
         arrived=ranges_of(arrived) if failures or refused else (),
-        refused=tuple(sorted(refused, key=lambda refusal: refusal.first)),
+        is_cut_short=len(outcomes) < count,
+        refused=() if count == 1 else tuple(sorted(refused, key=lambda refusal: refusal.first)),
         duration_s=time.monotonic() - started_s,
         request_bytes=sum(outcome.request_bytes for outcome in outcomes),
         answer_bytes=sum(outcome.answer_bytes for outcome in outcomes),

@@ -6,11 +6,14 @@ The body of a batch, by the integration's ``body``:
 - ``envelope``: ``{"batch":"crm:0-100","lane":"crm","first":0,"end":100,"events":[event, event, ...]}``
 - ``object``: one request an event, whose body is the event. Its batch id is that of the one-event range, ``crm:17-18``.
 
-The bytes of the body depend on the batch alone. What the requests carry beside it: ``pipeline.sinks.posting``.
+The bytes of the body depend on the batch alone. What the requests carry beside it: ``pipeline.sinks.posting``, and where
+the integration signs, ``pipeline.sinks.signing``. An answer may take a batch but for some events:
+``pipeline.sinks.failed_events``.
 """
 
 import asyncio
 import zlib
+from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
 from pydantic import Field
@@ -19,7 +22,9 @@ from pipeline.model.attempt import Outcome
 from pipeline.model.batch import Batch
 from pipeline.sinks.base import SinkContext, SinkSpec
 from pipeline.sinks.each import send_each
+from pipeline.sinks.failed_events import without_failed
 from pipeline.sinks.posting import Events, PostedIntegration, Posting
+from pipeline.sinks.signing import Signer, Signing, spellings_of_secrets
 
 _COMPRESS_FROM_BYTES: Final = 1024
 _COMPRESS_ON_THREAD_FROM_BYTES: Final = 64 * 1024
@@ -40,6 +45,9 @@ class HttpIntegration(PostedIntegration):
     compression: Literal["none", "gzip"] = Field(
         "none", description="`gzip` compresses bodies over 1 KiB (`Content-Encoding: gzip`)."
     )
+    signing: Signing | None = Field(
+        None, description="Signs each request by Standard Webhooks (`webhook-signature`), with one secret or two."
+    )
 
 
 class HttpSink:
@@ -47,7 +55,9 @@ class HttpSink:
 
     def __init__(self, settings: HttpIntegration, context: SinkContext) -> None:
         self._settings = settings
-        self._posting = Posting(settings, context)
+        self._signer = None if settings.signing is None else Signer(settings.signing)
+        secrets = [] if settings.signing is None else spellings_of_secrets(settings.signing)
+        self._posting = Posting(settings, context, secrets=secrets)
 
     def __repr__(self) -> str:
         return f"HttpSink({self._settings.id!r})"
@@ -61,10 +71,12 @@ class HttpSink:
         if self._settings.body == "object":
             return await send_each(
                 batch,
-                lambda sequence, event: self._post(Events.single(batch.lane, sequence), event, now_s),
+                lambda sequence, event: self._post(
+                    Events.single(batch.lane, sequence), event, now_s, lambda: [(sequence, event)]
+                ),
                 requests_at_once=1 if self._settings.ordered else _SINGLE_REQUESTS_AT_ONCE,
             )
-        return await self._post(Events.of(batch), self._body(batch), now_s)
+        return await self._post(Events.of(batch), self._body(batch), now_s, batch.numbered)
 
     async def close(self) -> None:
         """Nothing to let go of: connections belong to the worker's client."""
@@ -75,13 +87,19 @@ class HttpSink:
         head = f'{{"batch":"{batch.id}","lane":"{batch.lane}","first":{batch.first},"end":{batch.end},"events":['
         return head.encode() + batch.block + b"]}"
 
-    async def _post(self, events: Events, body: bytes, now_s: float) -> Outcome:
+    async def _post(
+        self, events: Events, body: bytes, now_s: float, numbered: Callable[[], Iterable[tuple[int, bytes]]]
+    ) -> Outcome:
         headers = {}
+        if self._signer is not None:
+            headers["webhook-signature"] = await self._signer.signature(events.name, body, now_s=now_s)
         if self._settings.compression == "gzip" and len(body) > _COMPRESS_FROM_BYTES:
             headers["Content-Encoding"] = "gzip"
             body = await _compress(body)
-        outcome, _ = await self._posting.post(events, body, now_s=now_s, headers=headers)
-        return outcome
+        outcome, answer = await self._posting.post(events, body, now_s=now_s, headers=headers)
+        if answer is None:
+            return outcome
+        return without_failed(outcome, answer, numbered, now_s=now_s, masked=self._posting.masked)
 
 
 async def _compress(body: bytes) -> bytes:

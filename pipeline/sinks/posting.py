@@ -22,7 +22,8 @@ from pipeline.model.batch import Batch, batch_id, purpose_of
 from pipeline.model.integration import Integration
 from pipeline.model.ranges import Ranges
 from pipeline.model.section import Section
-from pipeline.net.client import Answer, Endpoint, NoAnswer
+from pipeline.net.client import ANSWER_HEAD_BYTES, ANSWER_READ_BYTES, Answer, Endpoint, NoAnswer
+from pipeline.net.location import destination_of
 from pipeline.net.retry_after import retry_after_s
 from pipeline.sinks.base import SinkContext
 
@@ -100,6 +101,7 @@ class Posting:
     """Requests to the endpoint of one integration, and what their answers mean.
 
     ``headers`` go with every request. ``secrets`` are texts that must not be shown, should the endpoint send them back.
+    ``url`` is where requests go, if that is not the integration's own.
     """
 
     def __init__(
@@ -109,8 +111,10 @@ class Posting:
         *,
         headers: Mapping[str, str] | None = None,
         secrets: Iterable[str] = (),
+        url: str | None = None,
     ) -> None:
         self._settings = settings
+        self._url = url or settings.url
         self._client = context.client
         self._endpoint: Endpoint | None = None
         self._secrets = [*secrets]
@@ -132,7 +136,7 @@ class Posting:
         files = self._settings.tls or TlsFiles()
         try:
             self._endpoint = self._client.endpoint(
-                self._settings.url, timeout_s=self._settings.timeout_s, ca=files.ca, cert=files.cert, key=files.key
+                self._url, timeout_s=self._settings.timeout_s, ca=files.ca, cert=files.cert, key=files.key
             )
         except (OSError, ValueError) as error:
             named = ", ".join(f"{name} {path}" for name, path in files if path is not None)
@@ -143,38 +147,52 @@ class Posting:
             raise ConfigError([problem]) from error
 
     async def post(
-        self, events: Events, body: bytes, *, now_s: float, headers: Mapping[str, str] | None = None
+        self,
+        events: Events,
+        body: bytes,
+        *,
+        now_s: float,
+        headers: Mapping[str, str] | None = None,
+        secrets: Iterable[str] = (),
     ) -> tuple[Outcome, Answer | None]:
-        """POST ``body``, with ``headers`` of this try; what it means, and the answer where one came."""
+        """POST ``body``, with ``headers`` and ``secrets`` of this try; what it means, and the answer where one came."""
         if self._endpoint is None:
             raise RuntimeError(f"the sink of {self._settings.id} is not open: call open() first")
         started_s = time.monotonic()
         all_headers = self._headers.copy()
         all_headers.update(events.headers(now_s=now_s))
         all_headers.update(headers or {})
-        answer = await self._client.post(self._endpoint, all_headers, body)
+        answer = await self._client.post(self._endpoint, all_headers, body, head_bytes=ANSWER_READ_BYTES)
         duration_s = time.monotonic() - started_s
         if isinstance(answer, NoAnswer):
-            detail = self.masked(answer.detail)
+            detail = self.masked(answer.detail, secrets)
             return Outcome(Verdict.RETRY, detail, duration_s=duration_s, request_bytes=len(body)), None
         verdict = verdict_of(answer.status)
         outcome = Outcome(
             verdict,
-            describe(answer.status),
+            describe(answer.status, destination_of(self._endpoint.url, answer.location)),
             status=answer.status,
             retry_after_s=retry_after_s(answer.retry_after, now_s=now_s) if verdict is Verdict.RETRY else None,
             duration_s=duration_s,
             request_bytes=len(body),
             answer_bytes=answer.body_bytes,
-            answer_head=self.masked(answer.head.decode("utf-8", "replace"))[:_ANSWER_HEAD_CHARS],
+            answer_head=self.masked(answer.head[:ANSWER_HEAD_BYTES].decode("utf-8", "replace"), secrets)[
+                :_ANSWER_HEAD_CHARS
+            ],
             hint=_HINTS.get(answer.status),
         )
         return outcome, answer
 
-    def masked(self, text: str) -> str:
+    def masked(self, text: str, more_secrets: Iterable[str] = ()) -> str:
         """``text`` without the secrets, which an endpoint may send back."""
-        for secret in self._secrets:
+        for secret in (*self._secrets, *more_secrets):
             text = text.replace(secret, "***")
+            # The beginning of one may stand where the text was cut off.
+            start = text.find(secret[:_SHORTEST_SECRET_CHARS])
+            while start >= 0:
+                if secret.startswith(text[start:].removesuffix("\N{HORIZONTAL ELLIPSIS}")):
+                    text = text[:start] + "***"
+                start = text.find(secret[:_SHORTEST_SECRET_CHARS], start + 1)
         return text
 
 
@@ -187,14 +205,18 @@ def verdict_of(status: int) -> Verdict:
     return Verdict.REFUSED
 
 
-def describe(status: int) -> str:
-    """One line on an answer, with the standard's words for its status, since the endpoint's own could be anything."""
+def describe(status: int, destination: str = "") -> str:
+    """One line on an answer, with the standard's words for its status, since the endpoint's own could be anything.
+
+    ``destination`` is where a redirect leads, in words.
+    """
     try:
         words = f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         words = str(status)
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return f"the endpoint answered {words}; redirects are not followed, set url to where it leads"
+        leads = f" and leads to {destination}" if destination else ""
+        return f"the endpoint answered {words}{leads}; redirects are not followed, set url to where it leads"
     return f"the endpoint answered {words}"
 
 

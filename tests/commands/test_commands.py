@@ -31,7 +31,7 @@ topic: "a b"
 outbond: {}
 integrations:
   - {id: crm, kind: http, url: "http://crm.example/", events: ["*"], platforms: ["*"]}
-  - {id: mail, kind: grpc, url: "https://mail.example/", events: ["*"], platforms: ["*"]}
+  - {id: mail, kind: pigeon, url: "https://mail.example/", events: ["*"], platforms: ["*"]}
   - {id: push, kind: http, url: "https://push.example/", events: [], platforms: [iOS]}
   - {id: sms, kind: http, url: "https://sms.example/", events: ["*"], platforms: ["*"], batch: {max_age: soon}}
   - {id: crm, kind: http, url: "https://crm.example/", events: ["*"], platforms: ["*"]}

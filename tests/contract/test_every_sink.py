@@ -4,6 +4,9 @@ A new kind joins by being in the registry; only its settings may need a line in 
 """
 
 import asyncio
+import base64
+import json
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -29,14 +32,45 @@ SECRET = "Bearer s3cret-t0ken"
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
+def event(**fields: Any) -> bytes:
+    """An event that every kind of sink can send."""
+    usual = {
+        "event_name": "Email Opened",
+        "message_code": "E682-E6D92B9A-53E24868",
+        "platform": "Email",
+        "application_code": "32E5A-9B411",
+        "hwid": "ana@mail.example",
+        "user_id": "1894410",
+        "timestamp": 1_700_000_000,
+    }
+    return json.dumps(usual | fields, separators=(",", ":"), ensure_ascii=False).encode()
+
+
 def batch_of(count: int, *, first: int = 0, lane: str = "crm", padding: str = "") -> Batch:
-    run = EventRun.of(
-        [
-            f'{{"event_name":"Email Opened","uuid":"u-{number}{padding}"}}'.encode()
-            for number in range(first, first + count)
-        ]
-    )
+    run = EventRun.of([event(uuid=f"u-{number}{padding}") for number in range(first, first + count)])
     return Batch(lane, first, first + count, SealReason.COUNT, NOW_S - 1, NOW_S, run.packed_ends(), run.block)
+
+
+OF_KIND: dict[str, dict[str, Any]] = {
+    "email": {"platforms": "Email"},
+    "xtremepush": {"channels": "*"},
+    "segment": {"authorization": None, "write_key": SECRET.split()[1]},
+}
+"""What the settings of a kind need besides."""
+
+AUTHORIZATION_OF_KIND = {"segment": "Basic " + base64.b64encode(f"{SECRET.split()[1]}:".encode()).decode()}
+"""What the secret looks like on the way, where it is not sent as it is."""
+
+SENT_AT = re.compile(rb'"sentAt": "[^"]*"')
+"""The time of the try, where a kind's body holds it."""
+
+ONE_BY_ONE = {"email", "xtremepush"}
+"""The kinds that send each event in a request of its own, whatever their settings."""
+
+
+def request_of(spec: SinkSpec, first: int = 0) -> Batch:
+    """Events that ``spec`` sends as one request."""
+    return batch_of(1 if spec.kind in ONE_BY_ONE else 3, first=first)
 
 
 def settings_of(spec: SinkSpec, url: str, **more: Any) -> Any:
@@ -50,6 +84,7 @@ def settings_of(spec: SinkSpec, url: str, **more: Any) -> Any:
             "authorization": SECRET,
             "timeout_s": 5.0,
         }
+        | OF_KIND.get(spec.kind, {})
         | more
     )
 
@@ -71,7 +106,7 @@ async def sink_to(
 
 async def outcome_of(spec: SinkSpec, answer: Answering, **more: Any) -> Outcome:
     async with serving(answer) as endpoint, sink_to(spec, endpoint.url(), **more) as sink:
-        return await sink.send(batch_of(3), now_s=NOW_S)
+        return await sink.send(request_of(spec), now_s=NOW_S)
 
 
 HTTP_SINKS = [spec for spec in SINKS if "https" in spec.settings.url_schemes]
@@ -176,14 +211,14 @@ async def test_a_refused_connection_asks_for_another_try(spec: SinkSpec) -> None
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         async with sink_to(spec, f"http://127.0.0.1:{port}/secret-path") as sink:
-            outcome = await sink.send(batch_of(3), now_s=NOW_S)
+            outcome = await sink.send(request_of(spec), now_s=NOW_S)
     assert (outcome.verdict, outcome.detail) == (Verdict.RETRY, f"connection refused by 127.0.0.1:{port}")
 
 
 @every_sink
 async def test_a_name_without_an_address_asks_for_another_try(spec: SinkSpec) -> None:
     async with sink_to(spec, "http://nowhere.invalid/") as sink:
-        outcome = await sink.send(batch_of(3), now_s=NOW_S)
+        outcome = await sink.send(request_of(spec), now_s=NOW_S)
     assert outcome.verdict is Verdict.RETRY
     assert outcome.detail.startswith("the name nowhere.invalid has no address: ")
 
@@ -192,7 +227,7 @@ async def test_a_name_without_an_address_asks_for_another_try(spec: SinkSpec) ->
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1", "127.1"])
 async def test_an_inward_address_is_never_connected_to(spec: SinkSpec, host: str) -> None:
     async with serving(reply(200)) as endpoint, sink_to(spec, endpoint.url(host=host), allow=()) as sink:
-        outcome = await sink.send(batch_of(3), now_s=NOW_S)
+        outcome = await sink.send(request_of(spec), now_s=NOW_S)
         assert (outcome.verdict, outcome.status) == (Verdict.RETRY, None)
         assert endpoint.connections == 0
 
@@ -200,7 +235,7 @@ async def test_an_inward_address_is_never_connected_to(spec: SinkSpec, host: str
 @every_sink
 async def test_a_refused_address_is_explained(spec: SinkSpec) -> None:
     async with sink_to(spec, "http://127.0.0.1:9/", allow=()) as sink:
-        outcome = await sink.send(batch_of(3), now_s=NOW_S)
+        outcome = await sink.send(request_of(spec), now_s=NOW_S)
     assert "its address 127.0.0.1 is not public" in outcome.detail
     assert "outbound.allow_networks" in outcome.detail
 
@@ -227,7 +262,7 @@ async def test_a_huge_answer_costs_nothing(spec: SinkSpec, head: bytes) -> None:
             await writer.drain()
 
     async with serving(flood) as endpoint, sink_to(spec, endpoint.url()) as sink:
-        outcome = await sink.send(batch_of(3), now_s=NOW_S)
+        outcome = await sink.send(request_of(spec), now_s=NOW_S)
         await asyncio.wait_for(endpoint.hung_up.wait(), 5)
     assert (outcome.verdict, outcome.answer_head) == (Verdict.DELIVERED, "x" * 1024)
     assert outcome.duration_s < 2
@@ -260,7 +295,7 @@ async def test_garbage_asks_for_another_try(spec: SinkSpec, garbage: bytes) -> N
 @every_sink
 async def test_a_redirect_is_not_followed(spec: SinkSpec) -> None:
     async with serving(reply(307, Location="/events")) as endpoint, sink_to(spec, endpoint.url()) as sink:
-        outcome = await sink.send(batch_of(3), now_s=NOW_S)
+        outcome = await sink.send(request_of(spec), now_s=NOW_S)
         assert len(endpoint.seen) == 1
     assert outcome.verdict is Verdict.REFUSED
     assert "redirects are not followed" in outcome.detail
@@ -269,8 +304,8 @@ async def test_a_redirect_is_not_followed(spec: SinkSpec) -> None:
 @every_sink
 async def test_a_cookie_is_not_kept(spec: SinkSpec) -> None:
     async with serving(reply(200, Set_Cookie="a=b")) as endpoint, sink_to(spec, endpoint.url()) as sink:
-        await sink.send(batch_of(3), now_s=NOW_S)
-        await sink.send(batch_of(3, first=3), now_s=NOW_S)
+        await sink.send(request_of(spec), now_s=NOW_S)
+        await sink.send(request_of(spec, first=3), now_s=NOW_S)
         assert "cookie" not in endpoint.seen[1].headers
 
 
@@ -285,14 +320,14 @@ async def test_a_proxy_of_the_environment_is_ignored(spec: SinkSpec, monkeypatch
 async def test_a_connection_is_used_again(spec: SinkSpec) -> None:
     async with serving(reply(200, b"ok")) as endpoint, sink_to(spec, endpoint.url()) as sink:
         for first in range(0, 15, 3):
-            await sink.send(batch_of(3, first=first), now_s=NOW_S)
+            await sink.send(request_of(spec, first=first), now_s=NOW_S)
         assert endpoint.connections == 1
 
 
 @every_sink
 async def test_many_batches_may_be_under_way_at_once(spec: SinkSpec) -> None:
     async with serving(reply(200)) as endpoint, sink_to(spec, endpoint.url()) as sink:
-        outcomes = await asyncio.gather(*(sink.send(batch_of(3, first=3 * k), now_s=NOW_S) for k in range(20)))
+        outcomes = await asyncio.gather(*(sink.send(request_of(spec, first=3 * k), now_s=NOW_S) for k in range(20)))
         assert {outcome.verdict for outcome in outcomes} == {Verdict.DELIVERED}
         assert len({seen.headers["webhook-id"] for seen in endpoint.seen}) == 20
 
@@ -305,8 +340,8 @@ async def test_hung_requests_do_not_hold_up_others(spec: SinkSpec) -> None:
         )
 
     async with serving(answer) as endpoint, sink_to(spec, endpoint.url()) as sink:
-        hung = [asyncio.create_task(sink.send(batch_of(3, first=3 * k), now_s=NOW_S)) for k in range(100)]
-        outcome = await asyncio.wait_for(sink.send(batch_of(3, first=300), now_s=NOW_S), 3)
+        hung = [asyncio.create_task(sink.send(request_of(spec, first=3 * k), now_s=NOW_S)) for k in range(100)]
+        outcome = await asyncio.wait_for(sink.send(request_of(spec, first=300), now_s=NOW_S), 3)
         assert outcome.verdict is Verdict.DELIVERED
         for task in hung:
             task.cancel()
@@ -316,32 +351,32 @@ async def test_hung_requests_do_not_hold_up_others(spec: SinkSpec) -> None:
 @every_sink
 async def test_a_retry_is_the_same_bytes_with_its_own_time(spec: SinkSpec) -> None:
     async with serving(in_turn(reply(503), reply(200))) as endpoint, sink_to(spec, endpoint.url()) as sink:
-        await sink.send(batch_of(3), now_s=NOW_S)
-        await sink.send(batch_of(3), now_s=NOW_S + 8)
+        await sink.send(request_of(spec), now_s=NOW_S)
+        await sink.send(request_of(spec), now_s=NOW_S + 8)
         first, second = endpoint.seen
-    assert first.body == second.body
-    assert first.headers["webhook-id"] == second.headers["webhook-id"] == "crm:0-3"
+    assert SENT_AT.sub(b"", first.body) == SENT_AT.sub(b"", second.body)
+    assert first.headers["webhook-id"] == second.headers["webhook-id"] == request_of(spec).id
     assert int(second.headers["webhook-timestamp"]) - int(first.headers["webhook-timestamp"]) == 8
 
 
 @every_sink
 async def test_cancelling_while_sending_hangs_up_and_harms_no_later_try(spec: SinkSpec) -> None:
     async with serving(in_turn(silence(), reply(200))) as endpoint, sink_to(spec, endpoint.url()) as sink:
-        sending = asyncio.create_task(sink.send(batch_of(3), now_s=NOW_S))
+        sending = asyncio.create_task(sink.send(request_of(spec), now_s=NOW_S))
         await endpoint.received(1)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
         await asyncio.wait_for(endpoint.hung_up.wait(), 5)
-        assert (await sink.send(batch_of(3), now_s=NOW_S)).verdict is Verdict.DELIVERED
+        assert (await sink.send(request_of(spec), now_s=NOW_S)).verdict is Verdict.DELIVERED
 
 
 @every_sink
 @pytest.mark.parametrize("echo", [SECRET, SECRET.split()[1]], ids=["whole", "without its scheme"])
 async def test_the_secret_is_sent_but_never_told(spec: SinkSpec, echo: str) -> None:
-    async with serving(reply(400, b"x" * 1015 + echo.encode())) as endpoint, sink_to(spec, endpoint.url()) as sink:
-        outcome = await sink.send(batch_of(3), now_s=NOW_S)
-        assert endpoint.seen[0].headers["authorization"] == SECRET
+    async with serving(reply(400, b"x" * 1013 + echo.encode())) as endpoint, sink_to(spec, endpoint.url()) as sink:
+        outcome = await sink.send(request_of(spec), now_s=NOW_S)
+        assert endpoint.seen[0].headers["authorization"] == AUTHORIZATION_OF_KIND.get(spec.kind, SECRET)
         for text in (repr(outcome), repr(sink), repr(settings_of(spec, endpoint.url()))):
             assert "s3cret" not in text
         assert "***" in outcome.answer_head
@@ -380,7 +415,7 @@ async def test_a_certificate_of_a_given_authority_is_trusted(
         serving(reply(200), tls=server) as endpoint,
         sink_to(spec, endpoint.url(host="localhost"), tls={"ca": ca_file}) as sink,
     ):
-        assert (await sink.send(batch_of(3), now_s=NOW_S)).verdict is Verdict.DELIVERED
+        assert (await sink.send(request_of(spec), now_s=NOW_S)).verdict is Verdict.DELIVERED
 
 
 @every_sink
@@ -396,7 +431,7 @@ async def test_a_wrong_certificate_ends_the_try_before_anything_is_sent(
         serving(reply(200), tls=server) as endpoint,
         sink_to(spec, endpoint.url(host="localhost"), **more) as sink,
     ):
-        outcome = await sink.send(batch_of(3), now_s=NOW_S)
+        outcome = await sink.send(request_of(spec), now_s=NOW_S)
         assert outcome.verdict is Verdict.RETRY
         assert outcome.detail.startswith("its TLS certificate is not valid for localhost: ")
         assert endpoint.seen == []
@@ -406,7 +441,7 @@ async def test_a_wrong_certificate_ends_the_try_before_anything_is_sent(
 async def test_an_endpoint_that_does_not_speak_tls_is_given_up_in_time(spec: SinkSpec) -> None:
     async with serving(reply(200)) as endpoint:
         async with sink_to(spec, endpoint.url().replace("http:", "https:"), connect_timeout_s=0.3) as sink:
-            outcome = await sink.send(batch_of(3), now_s=NOW_S)
+            outcome = await sink.send(request_of(spec), now_s=NOW_S)
         assert (outcome.verdict, outcome.status) == (Verdict.RETRY, None)
         assert outcome.detail == f"no connection to 127.0.0.1:{endpoint.port} within 0.3 s"
 
@@ -421,7 +456,7 @@ async def test_tls_with_an_endpoint_that_answers_something_else_asks_for_another
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     async with server, sink_to(spec, url) as sink:
-        outcome = await sink.send(batch_of(3), now_s=NOW_S)
+        outcome = await sink.send(request_of(spec), now_s=NOW_S)
     assert (outcome.verdict, outcome.status) == (Verdict.RETRY, None)
     assert "TLS with 127.0.0.1:" in outcome.detail
 
@@ -440,7 +475,7 @@ async def test_a_client_certificate_is_shown(
     async with serving(reply(200), tls=server) as endpoint:
         url = endpoint.url(host="localhost")
         async with sink_to(spec, url, tls=files) as sink:
-            assert (await sink.send(batch_of(3), now_s=NOW_S)).verdict is Verdict.DELIVERED
+            assert (await sink.send(request_of(spec), now_s=NOW_S)).verdict is Verdict.DELIVERED
         assert "client.example" in str(endpoint.peer_certificates[0])
         async with sink_to(spec, url, tls={"ca": ca_file}) as sink:
-            assert (await sink.send(batch_of(3), now_s=NOW_S)).verdict is Verdict.RETRY
+            assert (await sink.send(request_of(spec), now_s=NOW_S)).verdict is Verdict.RETRY

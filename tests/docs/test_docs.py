@@ -4,19 +4,27 @@ import importlib
 import re
 import subprocess
 import sys
+import textwrap
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from google.protobuf import text_format
 
-from pipeline.config.describe import keys_of, section_of
+from pipeline.config.describe import keys_of, sections_of
+from pipeline.config.load import load
 from pipeline.config.schema import Settings
 from pipeline.metrics import CATALOGUE
+from pipeline.model.integration import Integration
 from pipeline.sinks.registry import SINKS
+from tests.docs import golden
 
 ROOT = Path(__file__).parents[2]
 NOT_SHIPPED = {".git", ".venv", ".distributary", "__pycache__", "dist", "node_modules"}
+SINK_HEADINGS = {"Settings", "What arrives", "Checking what comes", "Trying it"}
+"""What the page of every sink has."""
+
 BINARY = {".png", ".ico", ".woff2", ".gz"}
 
 
@@ -65,17 +73,24 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
 
 
+def in_language(language: str, page: str) -> list[str]:
+    """The blocks of code in a language on a page of docs/."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
 def settings_of(section, prefix: str = "") -> set[str]:
     """Dotted names of all keys, as the page writes them."""
     names = set()
     for key, attribute in keys_of(section).items():
         field = section.model_fields[attribute]
-        inner = section_of(field)
+        inner = sections_of(field)
         if key == "integrations":
             for spec in SINKS:
                 names |= settings_of(spec.settings, "integrations[].")
-        elif inner is not None:
-            names |= settings_of(inner, f"{prefix}{key}.")
+        elif inner:
+            for each in inner:
+                names |= settings_of(each, f"{prefix}{key}.")
         else:
             names.add(prefix + key)
     return names
@@ -89,8 +104,52 @@ def test_every_setting_has_its_heading():
 
 @pytest.mark.parametrize("spec", SINKS, ids=lambda spec: spec.kind)
 def test_every_sink_has_its_heading(spec):
-    assert spec.kind in headings("sinks.md")
+    assert {spec.kind, *SINK_HEADINGS} - headings(f"sinks/{spec.kind}.md") == set()
+    assert f"](sinks/{spec.kind}.md)" in (ROOT / "docs" / "sinks.md").read_text(encoding="utf-8")
     assert f"integrations of kind {spec.kind}" in headings("configuration.md")
+
+
+@pytest.mark.parametrize("spec", SINKS, ids=lambda spec: spec.kind)
+def test_the_page_of_a_sink_names_every_setting_that_is_its_own(spec):
+    text = (ROOT / "docs" / "sinks" / f"{spec.kind}.md").read_text(encoding="utf-8")
+    table = text.partition("## Settings")[2].partition("\n## ")[0]
+    common = Integration.model_fields
+    for key, attribute in keys_of(spec.settings).items():
+        field = spec.settings.model_fields[attribute]
+        is_own = attribute not in common or field.annotation != common[attribute].annotation
+        if is_own and key != "kind":
+            assert f"`{key}`" in table, key
+
+
+@pytest.mark.parametrize("spec", SINKS, ids=lambda spec: spec.kind)
+def test_the_example_configuration_of_a_sink_is_one(spec, monkeypatch, tmp_path):
+    for name in ("CRM_TOKEN", "WAREHOUSE_TOKEN", "SEGMENT_WRITE_KEY", "XP_SECRET"):
+        monkeypatch.setenv(name, "a-secret")
+    monkeypatch.setenv("CRM_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    example = in_language("yaml", f"sinks/{spec.kind}.md")[0]
+    file = tmp_path / "faust.yml"
+    file.write_text(f"integrations:\n{textwrap.indent(example, '  ')}", encoding="utf-8")
+    settings = load(file)
+    assert [integration.kind for integration in settings.integrations] == [spec.kind]
+
+
+@pytest.mark.parametrize("kind", ["http", "email", "xtremepush", "segment"])
+async def test_the_request_that_the_page_of_a_sink_shows_is_what_it_sends(kind):
+    assert in_language("http", f"sinks/{kind}.md") == [await golden.request_of(kind) + "\n"]
+
+
+async def test_the_stream_that_the_page_of_grpc_shows_is_what_it_sends():
+    metadata, request = await golden.stream_of()
+    assert in_language("text", "sinks/grpc.md") == ["".join(f"{line}\n" for line in metadata)]
+    (shown,) = in_language("textproto", "sinks/grpc.md")
+    assert text_format.Parse(shown, type(request)()) == request
+
+
+def test_there_is_a_receiver_to_copy_for_every_sink_and_its_page_names_it():
+    for spec in SINKS:
+        name = "segment_double" if spec.kind == "segment" else f"{spec.kind}_receiver"
+        assert (ROOT / "examples" / "receivers" / f"{name}.py").is_file()
+        assert f"{name}.py" in (ROOT / "docs" / "sinks" / f"{spec.kind}.md").read_text(encoding="utf-8")
 
 
 def test_every_metric_has_its_heading_and_no_other_is_documented():
@@ -160,7 +219,7 @@ def test_every_page_can_be_reached_from_the_readme():
     assert set(pages()) - reached == set()
 
 
-@pytest.mark.parametrize("module", ["pipeline.metrics", "pipeline.config.reference"])
+@pytest.mark.parametrize("module", ["pipeline.metrics", "pipeline.config.reference", "agents.asyncapi"])
 def test_generated_pages_are_up_to_date(module):
     done = subprocess.run(
         [sys.executable, "-m", module, "--check"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -185,14 +185,21 @@ class Flow:
             if sample.name == name
         }
 
-    def matched(self) -> float:
+    def ledger(self) -> Counter[str]:
+        """What became of the events of all integrations, by state."""
+        states: Counter[str] = Counter()
+        for (_, state), events in self.figures(catalogue.LEDGER_EVENTS.full_name).items():
+            states[state] += int(events)
+        return states
+
+    def matched(self) -> int:
         """Events times integrations that the window stage has taken."""
-        return self.figures(catalogue.LEDGER_EVENTS.full_name).get(("matched",), 0.0)
+        return self.ledger()["matched"]
 
     def is_quiet(self) -> bool:
         """Whether nothing that the window stage has taken is on its way."""
-        states = self.figures(catalogue.LEDGER_EVENTS.full_name)
-        return states[("open",)] == 0 and states[("waiting",)] == 0
+        states = self.ledger()
+        return not states["open"] and not states["waiting"]
 
     def publish(self, values: list[bytes | None]) -> None:
         """Publish to partition 0 in one record batch, so that the worker reads them as one chunk."""

@@ -63,7 +63,7 @@ TEN_MISTAKES = """\
         events: "*"
         platforms: "*"
       - id: warehouse
-        kind: grpc
+        kind: carrier-pigeon
 """
 
 
@@ -115,12 +115,56 @@ def test_ten_mistakes_are_ten_lines_in_the_files_order(file: Path) -> None:
         ("integrations: [{id: a}]", "faust.yml:1 integrations.0.kind: is missing; available: http"),
         ("integrations: [{kind: htpt}]", "integrations.0.kind: is not a kind; did you mean http?; available: http"),
         ("integrations: [{kind: [http]}]", "faust.yml:1 integrations.0.kind: is not a kind; available: http"),
-        ("integrations: [{kind: email}]", "kind email is not available in this version; available: http"),
+        ("integrations: [{kind: email}]", "faust.yml:1 integrations.0.url: is missing: where batches go"),
         ("integrations: [{kind: http}]", "faust.yml:1 integrations.0.url: is missing: where batches go"),
         ("inbound: {port: 6070}", "faust.yml:1 inbound: is not available in this version"),
         ("segment_destination: {}", "faust.yml:1 segment_destination: is not available in this version"),
         ("integrations: [{kind: http, signing: {}}]", "integrations.0.signing.secrets: is missing"),
         ("integrations: [{kind: http, tls: {cart: x}}]", "integrations.0.tls.cart: is not a key; did you mean cert?"),
+        ("integrations: [{kind: xtremepush, auth: {}}]", "integrations.0.auth.type: is missing; one of none, basic, "),
+        (
+            "integrations: [{kind: xtremepush, auth: {type: }}]",
+            "integrations.0.auth.type: is missing; one of none, basic",
+        ),
+        (
+            "integrations: [{kind: xtremepush, auth: {type: [a]}}]",
+            "integrations.0.auth.type: must be none or basic or ",
+        ),
+        (
+            "integrations: [{kind: xtremepush, auth: {type: sined}}]",
+            "integrations.0.auth.type: must be none or basic or",
+        ),
+        ("integrations: [{kind: xtremepush, auth: {type: sined}}]", "; did you mean signed?"),
+        ("integrations: [{kind: xtremepush, auth: basic}]", "integrations.0.auth: must be a section of keys, each as"),
+        (
+            "integrations: [{kind: xtremepush, auth: {type: basic}}]",
+            "auth.password: is missing: the password that belongs",
+        ),
+        (
+            "integrations: [{kind: xtremepush, auth: {type: basic, pasword: a}}]",
+            "pasword: is not a key; did you mean pass",
+        ),
+        (
+            "integrations: [{kind: xtremepush, auth: {type: basic, token: a}}]",
+            "token: is not a key; keys here: type, user",
+        ),
+        (
+            "integrations: [{kind: xtremepush, auth: {type: bearer, token: 5}}]",
+            "integrations.0.auth.token: must be text",
+        ),
+        (
+            "integrations: [{kind: xtremepush, auth: {type: oauth2, client_auth: get}}]",
+            "client_auth: must be basic or post",
+        ),
+        (
+            "integrations: [{kind: xtremepush, channel_map: {iSO: a}}]",
+            "channel_map: 'iSO' is not a platform; did you mean",
+        ),
+        (
+            "integrations: [{kind: xtremepush, channel_map: {iOS: 1}}]",
+            "0.channel_map.iOS: must be text; put it in quotes",
+        ),
+        ("integrations: [{kind: xtremepush, event_map: [a]}]", "integrations.0.event_map: must be a section of keys"),
         ("? [a]\n: b", "faust.yml:1: a key must be plain text"),
         ('"a\\nb": c', "faust.yml:1 'a\\nb': is not a key"),
     ],
@@ -369,6 +413,77 @@ def test_a_bad_environment_is_reported_with_the_rest(file: Path) -> None:
     assert SECRET not in "".join(found)
 
 
+XTREMEPUSH = """\
+    integrations:
+      - id: xp
+        kind: xtremepush
+        url: https://xp.example/hooks
+        channels: [Email, Push]
+"""
+
+
+def test_what_holds_between_keys_is_reported_at_its_line(file: Path) -> None:
+    text = """\
+    integrations:
+      - id: xp
+        kind: xtremepush
+        url: https://xp.example/hooks
+        channels:
+          - Email
+          - Mail
+        events: [message_send, Push Shown]
+        authorization: Bearer a
+        auth:
+          type: signed
+          secret: a
+    """
+    assert [line.partition("; ")[0] for line in problems(file, text)] == [
+        "faust.yml:7 integrations.0.channels.1: is no platform's channel",
+        "faust.yml:8 integrations.0.events.1: is an event without a name there",
+        "faust.yml:9 integrations.0.authorization: cannot stand beside auth of type signed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://login.example/token", "is plain http://; use https://, or set outbound.allow_http: true"),
+        ("https://10.1.2.3/token", "is at 10.1.2.3, which is not public"),
+        ("ftp://login.example", "must begin with https:// or http://"),
+    ],
+)
+def test_a_token_endpoint_is_held_to_the_same_rules_as_an_endpoint(file: Path, url: str, expected: str) -> None:
+    auth = f"        auth:\n          type: oauth2\n          token_url: {url}\n          client_id: a\n"
+    text = XTREMEPUSH + auth + "          client_secret: b\n"
+
+    (found,) = problems(file, text)
+    assert found.startswith(f"faust.yml:8 integrations.0.auth.token_url: {expected}")
+    if not url.startswith("ftp"):
+        allowed = "    outbound: {allow_http: true, allow_networks: [10.0.0.0/8]}\n"
+        assert loaded(file, allowed + text).integrations
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        f"{{type: {SECRET}}}",
+        f"{{type: basic, username: {SECRET}:x, password: {SECRET} }}",
+        f'{{type: basic, username: ana, password: "{SECRET} "}}',
+        f'{{type: bearer, token: "Bearer {SECRET}"}}',
+        f"{{type: signed, secret: {SECRET}, previous: {SECRET}}}",
+        f"{{type: oauth2, token_url: {SECRET}, client_id: a, client_secret: b}}",
+        f"{{type: oauth2, token_url: https://a:{SECRET}@b.example, client_id: a, client_secret: b}}",
+        f"{{type: oauth2, token_url: http://b.example/?{SECRET}, client_id: a, client_secret: {SECRET}}}",
+        f"{{type: oauth2, client_auth: {SECRET}}}",
+    ],
+)
+def test_no_message_about_credentials_shows_them(file: Path, auth: str) -> None:
+    found = "\n".join(problems(file, XTREMEPUSH + f"        auth: {auth}\n"))
+
+    assert "integrations.0.auth" in found
+    assert SECRET not in found
+
+
 def test_relative_tls_paths_start_from_the_files_directory(file: Path) -> None:
     crm = loaded(file, GOOD + "        tls: {ca: ca.pem, cert: /etc/c.pem}\n").integrations[0]
 
@@ -385,6 +500,7 @@ def test_each_integration_is_of_its_kinds_class_and_python_may_hand_one_over(fil
 
 
 _WORDS = """
+    auth type basic signed oauth2 token_url secret channels channel_map event_map
     app broker integrations id kind http url https://a.example events platforms batch retry delays tls ca worker tick 1s
     outbound allow_networks 10.0.0.0/8 * & ! ${X} ${Y} $${ [ ] { } , : - ? # ' " | > ~ true 7 << %
 """
@@ -427,5 +543,17 @@ def test_whatever_the_values_only_configuration_errors_are_raised(
     file: Path, top: dict[str, object], one: dict[str, object]
 ) -> None:
     # JSON is YAML too.
-    file.write_text(json.dumps(top | {"integrations": [one | {"kind": "http"}, top]}), encoding="utf-8")
+    for kind in ("http", "xtremepush"):
+        file.write_text(json.dumps(top | {"integrations": [one | {"kind": kind}, top]}), encoding="utf-8")
+        _loads_or_says_why(file)
+
+
+@_NO_FUSS
+@given(st.dictionaries(_WORD | st.just("type"), _VALUE, max_size=6), _VALUE)
+def test_whatever_the_authentication_only_configuration_errors_are_raised(
+    file: Path, auth: dict[str, object], other: object
+) -> None:
+    ways = [auth | {"type": word} for word in ("none", "basic", "bearer", "signed", "oauth2")]
+    integrations = [{"kind": "xtremepush", "auth": way} for way in (*ways, auth, other)]
+    file.write_text(json.dumps({"integrations": integrations}), encoding="utf-8")
     _loads_or_says_why(file)

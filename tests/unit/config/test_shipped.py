@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import reference
-from pipeline.config.describe import keys_of, section_of
+from pipeline.config.describe import keys_of, sections_of
 from pipeline.config.load import load
 from pipeline.config.schema import Settings
 from pipeline.sinks.registry import SINKS
@@ -36,13 +36,13 @@ def _all_keys() -> set[str]:
     while sections:
         section = sections.pop()
         found |= set(keys_of(section))
-        sections += [inner for field in section.model_fields.values() if (inner := section_of(field))]
+        sections += [inner for field in section.model_fields.values() for inner in sections_of(field)]
     return found
 
 
 @pytest.mark.parametrize("key", sorted(_all_keys()))
 def test_it_shows_every_setting(key: str) -> None:
-    assert re.search(rf"^[ #-]*{key}:", FAUST_YML.read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.search(rf"(^[ #-]*|[{{,] ?){key}:", FAUST_YML.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("key", sorted(_all_keys()))
@@ -62,10 +62,12 @@ def test_the_commented_parts_are_valid_too(tmp_path: Path) -> None:
         "CRM_TOKEN": "b",
         "SIGNING_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "SEGMENT_WRITE_KEY": "c",
+        "XP_SECRET": "d",
+        "XP_OLD_SECRET": "e",
     }
     settings = load(file, environment)
 
-    assert [integration.id for integration in settings.integrations] == ["example", "crm", "segment"]
+    assert [integration.id for integration in settings.integrations] == ["example", "crm", "warehouse", "segment", "mailbox", "xp"]
     assert settings.brokers == ("kafka-1:9092", "kafka-2:9092")
 
 

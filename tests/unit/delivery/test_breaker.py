@@ -26,7 +26,7 @@ def opened(**keys) -> Breaker:
     return breaker
 
 
-def probed(breaker: Breaker, succeeded: bool) -> Change | None:
+def probed(breaker: Breaker, *, succeeded: bool) -> Change | None:
     at = breaker.next_probe_at
     assert at is not None
     assert breaker.may_try(at)

@@ -26,7 +26,7 @@ def test_it_begins_with_four_or_with_its_maximum(maximum, first):
 
 def test_it_grows_while_it_is_in_full_use_up_to_its_maximum():
     cap = InFlightCap(8)
-    ends(cap, 100, 1.0)
+    ends(cap, 300, 1.0)
     assert cap.cap == 8
 
 
@@ -55,6 +55,14 @@ def test_it_never_shrinks_below_one_and_grows_again_from_there():
     assert cap.cap >= 3
 
 
+def test_a_cap_that_shrank_is_back_at_four_within_a_few_deliveries():
+    cap = InFlightCap(64)
+    for second in range(100):
+        ends(cap, 1, float(second), throttled=True, delivered=False)
+    ends(cap, 12, 200.0)
+    assert cap.cap == 4
+
+
 def test_an_ordered_lane_has_one_whatever_happens():
     cap = InFlightCap(1)
     ends(cap, 100, 1.0)
@@ -64,8 +72,8 @@ def test_an_ordered_lane_has_one_whatever_happens():
 
 def test_small_rises_do_nothing_however_large_they_are_in_proportion():
     cap = InFlightCap(16)
-    ends(cap, 200, 1.0, duration_s=0.002)
-    ends(cap, 200, 2.0, duration_s=0.040)
+    ends(cap, 1000, 1.0, duration_s=0.002)
+    ends(cap, 500, 2.0, duration_s=0.040)
     assert cap.cap == 16
 
 
@@ -78,8 +86,8 @@ def test_quick_failures_do_not_pass_for_a_quick_endpoint():
 
 def test_time_outs_shrink_it():
     cap = InFlightCap(16)
-    ends(cap, 200, 1.0, duration_s=0.5)
-    ends(cap, 50, 40.0, duration_s=30.0, delivered=False)
+    ends(cap, 1000, 1.0, duration_s=0.5)
+    ends(cap, 64, 40.0, duration_s=30.0, delivered=False)
     assert cap.cap == 8
 
 
@@ -101,8 +109,8 @@ def test_it_converges_near_what_the_endpoint_can_do_at_once(capacity, noise):
     lane.run(600)
 
     late = sorted(lane.caps[len(lane.caps) // 2 :])
-    assert capacity * 0.7 <= late[len(late) // 2] <= capacity * 1.6 + 2
-    assert lane.per_second(300, 600) >= 0.85 * capacity / 0.2
+    assert capacity * 0.9 <= late[len(late) // 2] <= capacity * 1.6
+    assert lane.per_second(300, 600) >= 0.9 * capacity / 0.2
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -121,7 +121,13 @@ def test_an_endpoint_cannot_stop_a_lane_for_longer_than_a_day():
     )
 )
 def test_a_lane_that_is_asked_for_nothing_more_is_free_again_in_the_end(story):
-    outcomes = {"ok": OK, "failed": FAILED, "busy": throttled(None), "busy for 3 s": throttled(3), "busy for 0 s": throttled(0)}
+    outcomes = {
+        "ok": OK,
+        "failed": FAILED,
+        "busy": throttled(None),
+        "busy for 3 s": throttled(3),
+        "busy for 0 s": throttled(0),
+    }
     pause, now_s = LanePause(), 0.0
     for idle_s, answer, duration_s in story:
         now_s = max(now_s + idle_s, pause.ready_at(now_s))
@@ -185,7 +191,7 @@ def test_a_limit_that_is_lowered_is_kept_to():
 
 
 def test_an_endpoint_that_refuses_everyone_for_long_uses_up_its_batches_tries():
-    lane = SimulatedLane(lambda now_s: Reply(throttled(None), 0.01))
+    lane = SimulatedLane(lambda _now_s: Reply(throttled(None), 0.01))
     lane.run(3600)
     assert lane.parked_s
     assert len(lane.started_s) <= 3600 / 30 + 20

@@ -1,4 +1,5 @@
 import socket
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
@@ -68,6 +69,13 @@ INWARD = [
     "fec0::1",
     "ff02::1",
     "ff0e::1",
+    "::ffff:0:127.0.0.1",
+    "::ffff:0:0",
+    "fd20:ce::254",
+    "fe80::5efe:10.0.0.1",
+    "2606:4700::5efe:127.0.0.1",
+    "2606:4700::200:5efe:169.254.169.254",
+    "2001:0:a00:1:8000:63bf:80ff:fffe",
 ]
 
 NOT_ADDRESSES = [
@@ -84,7 +92,7 @@ NOT_ADDRESSES = [
 ]
 
 PUBLIC = ["1.1.1.1", "8.8.8.8", "93.184.215.14", "172.32.0.1", "192.167.255.255", "100.128.0.1", "2606:4700::1111"]
-PUBLIC_INSIDE = ["::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"]
+PUBLIC_INSIDE = ["::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1", "2606:4700::5efe:8.8.8.8"]
 
 
 @pytest.mark.parametrize("address", INWARD)
@@ -121,6 +129,27 @@ def test_an_allowed_network_is_permitted(network: str, address: str) -> None:
 @pytest.mark.parametrize("address", ["10.2.0.1", "127.0.0.1", "::1", "::ffff:10.2.0.1", "169.254.169.254"])
 def test_an_allowed_network_permits_no_other(address: str) -> None:
     assert not AddressGuard(["10.1.0.0/16"]).permits(address)
+
+
+@pytest.mark.parametrize(
+    ("network", "address"),
+    [
+        ("10.0.0.0/8", "2001:0:a00:1:8000:63bf:80ff:fffe"),  # Teredo: the server is 10.0.0.1, the client 127.0.0.1
+        ("2001::/23", "2001:0:4136:e378:8000:63bf:80ff:fffe"),
+        ("fe80::/10", "fe80::5efe:10.0.0.1"),
+        ("127.0.0.0/8", "::127.0.0.1"),
+        ("127.0.0.0/8", "64:ff9b:1::7f00:1"),
+    ],
+)
+def test_an_allowed_network_vouches_for_no_other_address_inside(network: str, address: str) -> None:
+    assert not AddressGuard([network]).permits(address)
+
+
+@given(st.ip_addresses(v=4), st.ip_addresses(v=4))
+def test_a_tunnel_needs_both_of_its_ends_permitted(server: IPv4Address, client: IPv4Address) -> None:
+    teredo = IPv6Address((0x2001_0000 << 96) | (int(server) << 64) | (int(client) ^ 0xFFFF_FFFF))
+    guard = AddressGuard(["2001::/23", "10.0.0.0/8"])
+    assert guard.permits(str(teredo)) == (guard.permits(str(server)) and guard.permits(str(client)))
 
 
 @given(st.ip_addresses(v=4))

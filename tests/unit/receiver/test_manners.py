@@ -14,6 +14,7 @@ from pipeline.receiver.manners import GOOD, Manners, manners_of
         ("/fail/503", Manners(fail_share=1.0, fail_status=503)),
         ("/fail/410/crm?x=1", Manners(fail_share=1.0, fail_status=410)),
         ("/fail/429/0.2", Manners(fail_share=0.2, fail_status=429)),
+        ("/partial/0.25/crm", Manners(partial_share=0.25)),
         ("/stall/5", Manners(stall_s=5.0)),
         ("/stall/0.25/more", Manners(stall_s=0.25)),
         ("/throttle/10", Manners(throttle_per_s=10.0)),
@@ -29,7 +30,7 @@ def test_a_path_asks_for_manners(path: str, manners: Manners) -> None:
     assert manners_of(path) == manners
 
 
-@pytest.mark.parametrize("path", ["/fail", "/fail/", "/fail/abc", "/fail/99", "/fail/600", "/fail/503/2", "/stall/-1", "/stall/nan",
+@pytest.mark.parametrize("path", ["/fail", "/fail/", "/fail/abc", "/fail/99", "/fail/600", "/fail/503/2", "/stall/-1", "/stall/nan", "/partial", "/partial/2",
                                   "/throttle/0", "/large/x", "/large/-1"])  # fmt: skip
 def test_a_number_that_makes_no_sense_is_told(path: str) -> None:
     with pytest.raises(ValueError, match="needs a number"):

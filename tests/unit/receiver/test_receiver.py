@@ -254,3 +254,49 @@ async def test_a_port_that_is_taken_is_an_error() -> None:
     async with receiving() as receiver:
         with pytest.raises(OSError, match="address already in use"):
             await Receiver(port=receiver.port).start()
+
+
+async def test_a_partial_answer_names_the_failed_events_and_takes_only_the_others() -> None:
+    async with receiving(seed=3) as receiver:
+        ((status, headers, body),) = await talk(receiver, delivery(0, 100, "/partial/0.3"))
+        failed = json.loads(body)["failed"]
+        stats = receiver.stats()
+    assert (status, headers["content-type"]) == (200, "application/json")
+    assert 10 < len(failed) < 60
+    assert (stats["failed_events"], stats["events"], stats["unique_uuids"]) == (
+        len(failed),
+        100 - len(failed),
+        100 - len(failed),
+    )
+
+
+async def test_what_fails_whole_is_not_counted_as_received() -> None:
+    async with receiving() as receiver:
+        await talk(receiver, delivery(path="/partial/1"))
+        assert (receiver.stats()["batches"], receiver.stats()["failed_events"]) == (0, 2)
+        await talk(receiver, delivery())
+        assert (receiver.stats()["batches"], receiver.stats()["duplicate_batches"]) == (1, 0)
+
+
+@pytest.mark.parametrize("sent", [None, "Bearer other", "Bearer \xe9"])
+async def test_a_request_without_the_agreed_authorization_is_refused(sent: str | None) -> None:
+    async with receiving(authorization="Bearer right") as receiver:
+        good, bad = await talk(receiver, delivery(authorization="Bearer right"), delivery(authorization=sent))
+        assert (good[0], bad[0]) == (200, 401)
+        assert receiver.stats()["problems"] == {"authorization": 1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "smoke"}, "smoke is not one of http"),
+        ({"secrets": ["secret"]}, "whsec_"),
+        ({"secrets": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"], "verify": False}, "exclude each other"),
+        ({"kind": "email", "secrets": ["secret"]}, "not signed"),
+        ({"kind": "segment", "secrets": ["secret"]}, "not signed"),
+        ({"kind": "segment", "verify": False}, "cannot be counted"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Receiver(**settings)

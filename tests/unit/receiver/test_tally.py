@@ -55,3 +55,16 @@ def test_one_event_in_two_lanes_is_no_repeat() -> None:
 def test_events_without_a_uuid_are_counted_apart() -> None:
     stats = tally_of(delivery(0, 3, uuids=["a", None, None])).stats()
     assert (stats["events_without_uuid"], stats["unique_uuids"], stats["unique_events"]) == (2, 1, 3)
+
+
+def test_a_part_counts_the_events_that_it_holds() -> None:
+    part = delivery(0, 9, uuids=["a", "b", "h"])._replace(ranges=((0, 2), (7, 8)))
+    stats = tally_of(part, delivery(2, 7)).stats()
+    assert (stats["events"], stats["unique_events"], stats["missing_events"], stats["unique_uuids"]) == (8, 8, 0, 3)
+
+
+def test_what_has_not_just_happened_is_counted_apart() -> None:
+    stats = tally_of(delivery(0, 3), delivery(0, 5, lane="crm~test")._replace(purpose="test")).stats()
+    assert (stats["batches"], stats["events"], list(stats["lanes"])) == (1, 3, ["crm"])
+    assert list(stats["purposes"]) == ["test"]
+    assert (stats["purposes"]["test"]["events"], list(stats["purposes"]["test"]["lanes"])) == (5, ["crm~test"])

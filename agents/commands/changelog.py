@@ -1,0 +1,34 @@
+"""Tables as their changelogs tell of them, for commands, which have no worker."""
+
+from collections.abc import Callable, Collection, Iterable
+
+from agents.commands.topic_reader import TopicReader
+
+Rows = dict[int, Iterable[tuple[bytes, bytes]]]
+"""The newest value of each key, by partition."""
+
+
+async def read_rows(
+    reader: TopicReader,
+    changelog: str,
+    *,
+    wants: Callable[[bytes], bool] | None = None,
+    partitions: Collection[int] | None = None,
+) -> Rows:
+    """Read a changelog to its end; only keys that ``wants`` picks and only ``partitions``, where they are given.
+
+    A changelog that does not exist has no rows.
+    """
+    existing = await reader.partitions(changelog)
+    chosen = existing if partitions is None else [number for number in existing if number in partitions]
+    rows: dict[int, dict[bytes, bytes]] = {}
+    async for partition, records in reader.read(changelog, await reader.spans(changelog, chosen)):
+        of_partition = rows.setdefault(partition, {})
+        for record in records:
+            if wants is not None and not wants(record.key):
+                continue
+            if record.value is None:
+                of_partition.pop(record.key, None)
+            else:
+                of_partition[record.key] = record.value
+    return {partition: list(of_partition.items()) for partition, of_partition in rows.items()}

@@ -1,0 +1,89 @@
+"""Which notices are told: few enough to be read, and none that matters left out.
+
+Pure; times are seconds of any one clock that does not go back. Of each cause and integration one is told an hour at most.
+What came in between is counted, and told as one when the hour is over, so that the last word is not what was true an
+hour ago. An end (a breaker that closed) is told whenever its beginning was, and otherwise not.
+"""
+
+from typing import Final, NamedTuple
+
+from pipeline.notices.notice import CLOSES, Cause
+
+PAUSE_S: Final = 3600.0
+
+_OPENINGS: Final = frozenset(CLOSES.values())
+
+
+class Telling(NamedTuple):
+    """What is to be told, and how many of the same were not, since the last that was."""
+
+    cause: Cause
+    integration: str | None
+    detail: str
+    suppressed: int
+
+
+class NoticeRule:
+    """Decides for one worker. Its memory is bounded by the integrations and lanes that there are."""
+
+    def __init__(self, pause_s: float = PAUSE_S) -> None:
+        self._pause_s = pause_s
+        self._states: dict[tuple[Cause, str | None], _State] = {}
+
+    def tell(
+        self, cause: Cause, integration: str | None, detail: str, now_s: float, *, subject: str = ""
+    ) -> Telling | None:
+        """Something happened: what is to be told of it now, if anything.
+
+        ``subject`` says what began or ended where an integration has several of them, its lanes for instance.
+        """
+        state = self._state(cause, integration)
+        opening = CLOSES.get(cause)
+        if opening is not None:
+            if self._state(opening, integration).untold.pop(subject, None) is None:
+                return state.told(cause, integration, detail, now_s)
+            state.suppressed += 1
+            return None
+        if now_s >= state.next_at_s:
+            state.untold.pop(subject, None)
+            return state.told(cause, integration, detail, now_s)
+        state.suppressed += 1
+        state.untold.pop(subject, None)  # the latest comes last
+        state.untold[subject] = detail
+        return None
+
+    def due(self, now_s: float) -> list[Telling]:
+        """What was held back and is to be told now: the latest of each, unless it has ended meanwhile."""
+        tellings = []
+        for (cause, integration), state in self._states.items():
+            if not state.untold or now_s < state.next_at_s:
+                continue
+            _, detail = state.untold.popitem()
+            if cause not in _OPENINGS:
+                state.untold.clear()
+            state.suppressed -= 1  # this one
+            tellings.append(state.told(cause, integration, detail, now_s))
+        return tellings
+
+    def _state(self, cause: Cause, integration: str | None) -> "_State":
+        state = self._states.get((cause, integration))
+        if state is None:
+            state = self._states[cause, integration] = _State(self._pause_s)
+        return state
+
+
+class _State:
+    """Of one cause and integration: ``untold`` holds the details of what was held back, by subject, the latest last."""
+
+    __slots__ = ("next_at_s", "pause_s", "suppressed", "untold")
+
+    def __init__(self, pause_s: float) -> None:
+        self.pause_s = pause_s
+        self.next_at_s = float("-inf")
+        self.suppressed = 0
+        self.untold: dict[str, str] = {}
+
+    def told(self, cause: Cause, integration: str | None, detail: str, now_s: float) -> Telling:
+        suppressed, self.suppressed = max(0, self.suppressed), 0
+        self.next_at_s = now_s + self.pause_s
+        return Telling(cause, integration, detail, suppressed)

@@ -1,0 +1,133 @@
+"""Answers that take a batch but for some of its events.
+
+A success (2xx) whose body is a JSON object with a list ``failed`` names the events that the endpoint could not take, each by
+its uuid or as an object with the uuid and why: ``{"failed": ["uuid", {"uuid": "...", "detail": "..."}]}``. These are tried
+again, alone; all others have arrived. Any other body means that nothing failed.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from pipeline.model.attempt import Outcome, Verdict
+from pipeline.model.ranges import ranges_of
+from pipeline.net.client import Answer
+from pipeline.net.retry_after import retry_after_s
+
+_KEY: Final = b'"failed"'
+_BEGINS_TO_NAME: Final = re.compile(rb'\s*\{\s*"failed"\s*:\s*\[\s*[^\]\s]')
+_LONGEST_QUOTE_CHARS: Final = 120
+
+
+class NamedFailures(NamedTuple):
+    """The events that an answer names: uuid -> why, where it says so. ``unreadable`` counts entries that name none."""
+
+    details: dict[str, str]
+    unreadable: int
+
+
+class _Uuid(msgspec.Struct):
+    uuid: str | int | None = None
+
+
+_uuid_decoder: Final = msgspec.json.Decoder(_Uuid)
+
+
+def named_failures(body: bytes) -> NamedFailures | None:
+    """What ``body`` names as failed; ``None`` where it is not of that form, or its list is empty."""
+    if _KEY not in body:
+        return None
+    try:
+        told = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    entries = told.get("failed") if isinstance(told, dict) else None
+    if not isinstance(entries, list) or not entries:
+        return None
+    details: dict[str, str] = {}
+    unreadable = 0
+    for entry in entries:
+        uuid, detail = (entry.get("uuid"), entry.get("detail")) if isinstance(entry, dict) else (entry, None)
+        if _is_name(uuid):
+            details.setdefault(str(uuid), detail if isinstance(detail, str) else "")
+        else:
+            unreadable += 1
+    return NamedFailures(details, unreadable)
+
+
+def without_failed(
+    outcome: Outcome,
+    answer: Answer,
+    events: Callable[[], Iterable[tuple[int, bytes]]],
+    *,
+    now_s: float,
+    masked: Callable[[str], str],
+) -> Outcome:
+    """``outcome``, a delivery that ``answer`` confirmed, less the events that it names as failed.
+
+    ``events`` gives what was sent, with sequence numbers; it is asked only where something failed. ``masked`` takes secrets
+    out of what the endpoint wrote. The verdict is then RETRY, and ``arrived`` names all others.
+
+    A list that is longer than what is read of an answer cannot be trusted to be complete: then all events are tried again.
+    """
+    if outcome.verdict is not Verdict.DELIVERED:
+        return outcome
+    if not answer.is_whole and _BEGINS_TO_NAME.match(answer.head):
+        detail = f"{outcome.detail}, and names failed events in more than was read of it: all are tried again"
+        return msgspec.structs.replace(outcome, verdict=Verdict.RETRY, detail=detail)
+    named = named_failures(answer.head) if answer.is_whole else None
+    if named is None:
+        return outcome
+    failed: dict[int, str] = {}
+    arrived: list[int] = []
+    known: set[str] = set()
+    for sequence, event in events():
+        uuid = _uuid_of(event)
+        if uuid in named.details:
+            known.add(uuid)
+            failed[sequence] = named.details[uuid]
+        else:
+            arrived.append(sequence)
+    notes = _notes(named, known, masked)
+    if not failed:
+        return msgspec.structs.replace(outcome, detail="; ".join([outcome.detail, *notes]))
+    first, why = next(iter(failed.items()))
+    event_count = len(failed) + len(arrived)
+    words = f"{outcome.detail}, and {len(failed)} of {event_count} events failed, the first: event {first}"
+    words += f": {_one_line(masked(why))}" if why else ""
+    return msgspec.structs.replace(
+        outcome,
+        verdict=Verdict.RETRY,
+        detail="; ".join([words, *notes]),
+        retry_after_s=retry_after_s(answer.retry_after, now_s=now_s),
+        arrived=ranges_of(arrived),
+    )
+
+
+def _is_name(value: Any) -> bool:
+    return (isinstance(value, str) and value != "") or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _uuid_of(event: bytes) -> str:
+    try:
+        uuid = _uuid_decoder.decode(event).uuid
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+    return "" if uuid is None else str(uuid)
+
+
+def _notes(named: NamedFailures, known: set[str], masked: Callable[[str], str]) -> list[str]:
+    notes = []
+    unknown = [uuid for uuid in named.details if uuid not in known]
+    if unknown:
+        notes.append(f"it names {len(unknown)} that were not sent, the first: {_one_line(masked(unknown[0]))}")
+    if named.unreadable:
+        notes.append(f"{named.unreadable} of its entries name no uuid")
+    return notes
+
+
+def _one_line(text: str) -> str:
+    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    return line if len(line) <= _LONGEST_QUOTE_CHARS else line[: _LONGEST_QUOTE_CHARS - 1] + "…"

@@ -1,0 +1,148 @@
+"""What of deliveries people are told."""
+
+import dataclasses
+
+import pytest
+
+from pipeline.clock import ManualClock
+from pipeline.delivery.breaker import BreakerState, Change
+from pipeline.delivery.observers import DeliveryObservers
+from pipeline.delivery.rows import Fate
+from pipeline.delivery.views import LaneView
+from pipeline.model.attempt import Hint, Outcome, Verdict
+from pipeline.notices.delivery import REFUSED_IN_A_ROW, DeliveryNotices, WaitWatch
+from pipeline.notices.notice import Cause, Notice
+from pipeline.notices.notices import Notices
+
+HOUR_S = 3600.0
+OK = Outcome(Verdict.DELIVERED, "200 OK")
+UNAUTHORIZED = Outcome(Verdict.REFUSED, "401 Unauthorized", status=401, hint=Hint.UNAUTHORIZED)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def notices(clock):
+    return Notices(clock)
+
+
+@pytest.fixture
+def deliveries(notices):
+    return DeliveryNotices(notices)
+
+
+def told(notices: Notices) -> list[Cause]:
+    return [notice.cause for notice in notices.take()]
+
+
+def opened(was: BreakerState = BreakerState.CLOSED) -> Change:
+    return Change(BreakerState.OPEN, was, "10 tries failed one after the other: 500", 1.0, 31.0)
+
+
+def closed() -> Change:
+    return Change(BreakerState.CLOSED, BreakerState.PROBING, "the endpoint takes batches again", 1.0)
+
+
+def test_a_breaker_that_opens_and_closes_is_told_twice(deliveries, notices):
+    deliveries.breaker_changed("crm", opened())
+    deliveries.breaker_changed("crm", Change(BreakerState.PROBING, BreakerState.OPEN, "", 1.0))
+    deliveries.breaker_changed("crm", opened(BreakerState.PROBING))
+    deliveries.breaker_changed("crm", closed())
+    assert told(notices) == [Cause.BREAKER_OPENED, Cause.BREAKER_CLOSED]
+
+
+def test_a_notice_names_the_lane_and_the_reason(deliveries, notices):
+    deliveries.breaker_changed("crm~3", opened())
+    (notice,) = notices.take()
+    assert notice.integration == "crm"
+    assert notice.detail == "lane crm~3: 10 tries failed one after the other: 500"
+
+
+def test_parked_batches_are_told_and_delivered_and_discarded_ones_are_not(deliveries, notices):
+    deliveries.finished("crm", 100, Fate.DELIVERED, 1.0)
+    deliveries.finished("crm", 100, Fate.DISCARDED, 1.0)
+    assert told(notices) == []
+    deliveries.finished("crm", 100, Fate.PARKED, 12.4)
+    (notice,) = notices.take()
+    assert notice.cause is Cause.BATCHES_PARKED
+    assert "100 events was parked after 12s" in notice.detail
+
+
+def test_an_endpoint_that_is_gone_is_told(deliveries, notices):
+    deliveries.halted("crm", "410 Gone")
+    assert told(notices) == [Cause.ENDPOINT_GONE]
+
+
+def test_refused_credentials_are_told_after_five_in_a_row(deliveries, notices):
+    for _ in range(REFUSED_IN_A_ROW - 1):
+        deliveries.attempted("crm", 1, UNAUTHORIZED, None)
+    assert told(notices) == []
+    deliveries.attempted("crm", 1, UNAUTHORIZED, None)
+    assert told(notices) == [Cause.CREDENTIALS_REFUSED]
+
+
+def test_a_delivery_between_them_starts_the_count_anew(deliveries, notices):
+    for outcome in [UNAUTHORIZED] * 4 + [OK] + [UNAUTHORIZED] * 4:
+        deliveries.attempted("crm", 1, outcome, None)
+    assert told(notices) == []
+
+
+def test_refusals_of_different_integrations_are_not_added_up(deliveries, notices):
+    for _ in range(4):
+        deliveries.attempted("crm", 1, UNAUTHORIZED, None)
+        deliveries.attempted("shop", 1, UNAUTHORIZED, None)
+    assert told(notices) == []
+
+
+def test_of_test_events_nothing_is_told(deliveries, notices):
+    deliveries.finished("crm~test", 1, Fate.PARKED, 1.0)
+    deliveries.halted("crm~test", "410 Gone")
+    deliveries.breaker_changed("crm~test", opened())
+    assert told(notices) == []
+
+
+def lane(name: str, oldest_sealed_at: float | None) -> LaneView:
+    values = {field.name: 0 for field in dataclasses.fields(LaneView)}
+    return LaneView(**{**values, "lane": name, "oldest_sealed_at": oldest_sealed_at})
+
+
+@pytest.mark.parametrize(("hours", "is_told"), [(1.9, False), (2.1, True)])
+def test_a_batch_that_has_waited_for_two_thirds_of_its_time_is_told(clock, notices, hours, is_told):
+    watch = WaitWatch(notices, clock, {"crm": 3 * HOUR_S})
+    watch.check([lane("crm", clock.wall_s() - hours * HOUR_S)])
+    assert told(notices) == ([Cause.WAITING_LONG] if is_told else [])
+
+
+def test_what_does_not_wait_or_has_no_integration_any_more_is_not_told(clock, notices):
+    watch = WaitWatch(notices, clock, {"crm": HOUR_S})
+    watch.check([lane("crm", None), lane("removed", 1.0), lane("crm~test", 1.0)])
+    assert told(notices) == []
+
+
+def test_a_batch_that_goes_on_waiting_is_told_once_an_hour(clock, notices):
+    watch = WaitWatch(notices, clock, {"crm": 72 * HOUR_S})
+    waiting = lane("crm", clock.wall_s() - 60 * HOUR_S)
+    taken: list[Notice] = []
+    for _ in range(2 * 60 + 1):
+        watch.check([waiting])
+        taken += notices.take()
+        clock.move(60)
+    assert len(taken) == 3
+
+
+def test_several_observers_are_all_told(clock):
+    both = Notices(clock), Notices(clock)
+    observers = DeliveryObservers(*map(DeliveryNotices, both))
+    observers.started("crm", 1, 0.0)
+    observers.attempted("crm", 1, OK, None)
+    observers.arrived("crm", 1)
+    observers.repeated("crm", 1)
+    observers.spilled("crm", 1)
+    observers.halted("crm", "410")
+    observers.finished("crm", 1, Fate.PARKED, 1.0)
+    observers.breaker_changed("crm", opened())
+    expected = [Cause.ENDPOINT_GONE, Cause.BATCHES_PARKED, Cause.BREAKER_OPENED]
+    assert [told(notices) for notices in both] == [expected, expected]
