@@ -1,6 +1,7 @@
 """The integrations of the test, and which events each of them should get, said a second time in the plainest way."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipeline.model.platforms import PLATFORMS
@@ -13,9 +14,42 @@ _EMAIL = ["Email Sent", "Email Delivered", "Email Opened", "Email Bounced"]
 _NAMES = {code: name for name, code in PLATFORMS.items() if code is not None}
 
 
-def integrations(count: int, url: str) -> list[dict[str, Any]]:
-    """``count`` integrations as faust.yml has them: filters, batch limits, bodies and endpoints of all sorts."""
-    return [_integration(number, url.rstrip("/")) for number in range(count)]
+OTHER_KINDS = ("grpc", "email", "xtremepush", "segment")
+ONE_BY_ONE = ("grpc", "email", "xtremepush")
+"""Kinds whose events arrive one by one, each under a number of its own."""
+WITHOUT_UUID = ("email", "xtremepush")
+"""Kinds whose format has no uuid: the batches topic says which event a number stands for."""
+
+
+def integrations(count: int, urls: Mapping[str, str]) -> list[dict[str, Any]]:
+    """``count`` integrations by HTTP and one of each other kind for each ten of them, as faust.yml has them.
+
+    Filters, batch limits, bodies and endpoints are of all sorts; ``urls`` says where the receiver of each kind is.
+    """
+    by_http = [_integration(number, urls["http"].rstrip("/")) for number in range(count)]
+    return by_http + [
+        _of_other_kind(kind, number, urls[kind].rstrip("/")) for number in range(count // 10) for kind in OTHER_KINDS
+    ]
+
+
+def _of_other_kind(kind: str, number: int, url: str) -> dict[str, Any]:
+    """One try in five fails, by the receiver's own choice or by the path."""
+    application = APPLICATIONS[number % len(APPLICATIONS)]
+    flaky = f"{url}/fail/503/0.2/{kind}-{number}"
+    shapes: dict[str, dict[str, Any]] = {
+        "grpc": {"url": url, "events": "*", "platforms": "*", "max_events_per_message": number % 2 * 9 + 1},
+        "email": {"url": flaky, "events": _EMAIL, "platforms": "Email", "batch": {"max_events": 10}},
+        "xtremepush": {
+            "url": flaky, "events": ["Push Sent", "Push Delivered"], "platforms": ["iOS"], "channels": "*",
+            "auth": {"type": "signed", "secret": "conservation-secret"}, "batch": {"max_events": 10},
+        },
+        "segment": {"url": flaky, "events": "*", "platforms": "*", "write_key": "conservation-key"},
+    }  # fmt: skip
+    shape = shapes[kind]
+    if kind in ("grpc", "segment"):
+        shape["batch"] = {"max_events": 50, "max_age": f"{MAX_AGE_S:g}s"}
+    retry = {"delays": ["20ms"] * 12}
+    return {"id": f"{kind}-{number}", "kind": kind, "applications": [application], "retry": retry, **shape}
 
 
 def _integration(number: int, url: str) -> dict[str, Any]:
@@ -35,10 +69,13 @@ def _integration(number: int, url: str) -> dict[str, Any]:
             **anything, "applications": [application], "url": f"{url}/fail/503/0.2/flaky",
             "retry": {"delays": ["20ms"] * 12},
         },
-        {**anything, "applications": [application], "url": f"{url}/fail/503/always", "retry": {"delays": ["50ms", "100ms"]}},
+        {
+            **anything, "applications": [application], "url": f"{url}/fail/503/always", "retry": {"delays": ["50ms", "100ms"]},
+            "breaker": {"enabled": False},  # or its batches would wait for an endpoint that never works
+        },
         {
             **anything, "applications": [application], "url": f"{url}/fail/400/always",
-            "retry": {"delays": [], "on_exhausted": "park" if number % 20 == 19 else "discard"},
+            "retry": {"delays": [], "on_exhausted": "park" if number % 20 == 19 else "discard"}, "breaker": {"enabled": False},
         },
     ]  # fmt: skip
     shape = shapes[number % len(shapes)]

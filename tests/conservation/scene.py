@@ -11,7 +11,7 @@ import yaml
 from pipeline.local import ports
 from pipeline.local.servers import LocalServers
 from tests.conservation.arrivals import Arrivals
-from tests.conservation.integrations import integrations
+from tests.conservation.integrations import OTHER_KINDS, integrations
 from tests.conservation.journal import Journal
 from tests.conservation.processes import Process
 
@@ -57,15 +57,23 @@ class Scene:
         self._config = folder / "faust.yml"
         self._environment = {"KAFKA_BROKERS": self.brokers, "DISTRIBUTARY_HOME": str(folder / "home")}
         record = folder / "received.tsv"
-        self._receiver = Process(
-            "receiver", ["receiver", "--port", "0", "--record", str(record), "--seed", "1"], folder / "receiver.log", {}
-        )
-        line = self._receiver.wait_for_output("receiving at", 30.0)
-        url = line.split("receiving at ")[1].split(",")[0]
-        self.integrations: list[dict[str, Any]] = integrations(integration_count, url)
+        self._receivers = {kind: self._receiver(kind, record) for kind in ("http", *OTHER_KINDS)}
+        lines = {kind: each.wait_for_output("receiving at", 30.0) for kind, each in self._receivers.items()}
+        urls = {kind: line.split("receiving at ")[1].split(",")[0] for kind, line in lines.items()}
+        self.integrations: list[dict[str, Any]] = integrations(integration_count, urls)
         self._config.write_text(yaml.safe_dump(self._settings(), allow_unicode=True), encoding="utf-8")
         self.arrivals = Arrivals(record, PARTITIONS)
         self.arrivals.start()
+
+    def _receiver(self, kind: str, record: Path) -> Process:
+        options = {
+            "grpc": ["--stats-port", "0", "--partial", "0.2"],
+            "xtremepush": ["--secret", "conservation-secret"],
+            "segment": ["--write-key", "conservation-key"],
+        }
+        arguments = ["receiver", "--kind", kind, "--port", "0", "--record", str(record), "--seed", "1"]
+        log = self.folder / f"receiver-{kind}.log"
+        return Process(f"receiver-{kind}", [*arguments, *options.get(kind, [])], log, {})
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -82,9 +90,11 @@ class Scene:
         for worker in self.workers:
             if worker.process is not None:
                 worker.process.kill()
-        self._receiver.signal(signal.SIGTERM)
-        if self._receiver.wait(5.0) is None:
-            self._receiver.kill()
+        for receiver in self._receivers.values():
+            receiver.signal(signal.SIGTERM)
+        for receiver in self._receivers.values():
+            if receiver.wait(5.0) is None:
+                receiver.kill()
         self.arrivals.stop()
 
     def run(self, *arguments: str, timeout_s: float = 60.0) -> tuple[int | None, str]:

@@ -14,7 +14,9 @@ from agents.topology import Names
 from pipeline.local.servers import LocalServers
 from tests.conservation import report
 from tests.conservation.disturbances import FULL, SMALL, Disturbance, Disturbances
+from tests.conservation.events_alone import one_by_one, uuids_by_number
 from tests.conservation.feeder import Feeder
+from tests.conservation.integrations import WITHOUT_UUID
 from tests.conservation.oracle import (
     Expectation,
     Findings,
@@ -94,7 +96,12 @@ def settle(scene: Scene, feeder: Feeder) -> tuple[Expectation, dict]:
 
 def judge(scene: Scene, feeder: Feeder, expectation: Expectation, ledger: dict) -> tuple[Findings, list[str]]:
     names = Names(APP)
-    findings = check_received(expectation, list(scene.arrivals.all()), scene.journal)
+    sealed = {
+        kind: [record.value for record in read_topic(scene.brokers, names.batches(kind), PARTITIONS)]
+        for kind in WITHOUT_UUID
+    }
+    arrivals = one_by_one(scene.arrivals.all(), scene.integrations, uuids_by_number(sealed))
+    findings = check_received(expectation, arrivals, scene.journal)
     problems = [
         *findings.problems,
         *check_ledger(expectation, ledger),
