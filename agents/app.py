@@ -13,6 +13,7 @@ import structlog
 
 from agents import deliver, observe, route, window
 from agents.engine import Chunk, ChunkApp
+from agents.notices import NoticeSender
 from agents.rates import Rates, shares_rates
 from agents.readback import BatchReader
 from agents.settings import current
@@ -23,9 +24,10 @@ from pipeline.config.schema import Settings
 from pipeline.delivery.core import DeliveryCore
 from pipeline.delivery.endpoint import Endpoint
 from pipeline.delivery.limits import DeliveryLimits
+from pipeline.delivery.observers import DeliveryObservers
 from pipeline.ingest.route import Router
 from pipeline.local.servers import LocalServers, default_directory
-from pipeline.metrics import Metrics
+from pipeline.metrics import Metrics, catalogue
 from pipeline.net.client import HttpClient
 from pipeline.sinks.base import Sink, SinkContext
 from pipeline.sinks.registry import SINKS
@@ -53,6 +55,7 @@ class WorkerApp(ChunkApp):
     cores: list[DeliveryCore]
     readers: list[BatchReader]
     rates: Rates
+    notices: NoticeSender
     topology: Topology
 
     async def on_start(self) -> None:
@@ -68,6 +71,7 @@ class WorkerApp(ChunkApp):
         await self.topology.create_topics()
         await self.client.open()
         await self.rates.open()
+        await self.notices.open()
         for sink in self.sinks:
             await sink.open()
         for core in self.cores:
@@ -93,7 +97,7 @@ class WorkerApp(ChunkApp):
         await super().on_stop()
         for core in self.cores:
             await core.stop(STOP_S)
-        for closing in (*self.sinks, *self.readers, self.rates, self.client):
+        for closing in (*self.sinks, *self.readers, self.rates, self.notices, self.client):
             await closing.close()
 
     def share_of_work(self) -> float:
@@ -136,13 +140,15 @@ def make_app(settings: Settings, brokers: str, redis_url: str = "") -> WorkerApp
     app.topology = topology = Topology.declare(app, settings)
     app.client = settings.outbound.client()
     context = SinkContext(client=app.client)
+    app.notices = notices = NoticeSender(app, settings, client=app.client, clock=clock, metrics=metrics)
     app.rates = rates = Rates(settings, redis_url, clock, app.share_of_work)
     app.sinks, app.cores, app.readers = [], [], []
     metrics.name_integrations(integration.id for integration in settings.integrations)
     router = Router(settings.integrations, settings.partitions, settings.source_epoch)
     route.attach(app, topology, router, metrics, settings.partitions)
-    windows = window.attach(app, topology, settings, clock, metrics)
+    windows = window.attach(app, topology, settings, clock, metrics, notices=notices.notices)
     deliveries = []
+    limits = _share_of_limits(settings)
     for spec in SINKS:
         integrations = [each for each in settings.integrations if each.kind == spec.kind]
         sinks = [spec.make(each, context) for each in integrations]
@@ -155,18 +161,27 @@ def make_app(settings: Settings, brokers: str, redis_url: str = "") -> WorkerApp
             endpoints,
             clock,
             reader.read,
-            limits=DeliveryLimits(
-                slots=settings.worker.delivery_slots, resident_bytes=settings.worker.delivery_memory_bytes
-            ),
-            observer=observe.DeliveryMetrics(metrics, spec.kind, clock),
+            limits=limits,
+            observer=DeliveryObservers(observe.DeliveryMetrics(metrics, spec.kind, clock), notices.deliveries),
         )
         app.sinks.extend(sinks)
         app.cores.append(core)
         app.readers.append(reader)
         deliveries.append(deliver.attach(app, topology, spec.kind, core))
+    notices.watch(lambda: [lane for core in app.cores for lane in core.lanes()])
+    metrics.watch(catalogue.SHARED_RATES_ALONE, rates.alone)
     observe.Gauges(app, topology, windows, deliveries, clock).watch(metrics)
     observe.attach(app, metrics, serves_metrics=settings.worker.metrics)
     return app
+
+
+def _share_of_limits(settings: Settings) -> DeliveryLimits:
+    """What each kind of sink may use of what the worker has for deliveries: those in use have equal shares."""
+    kinds = max(1, len({integration.kind for integration in settings.integrations}))
+    worker = settings.worker
+    return DeliveryLimits(
+        slots=max(1, worker.delivery_slots // kinds), resident_bytes=worker.delivery_memory_bytes // kinds
+    )
 
 
 def _configured_app() -> WorkerApp:

@@ -28,6 +28,10 @@ class Rates:
         """The rate of an integration, where it has one."""
         return self._rates.get(integration_id)
 
+    def alone(self) -> list[tuple[tuple[()], float]]:
+        """Whether shared rates are kept alone for now, as a gauge reads it; nothing where none is shared."""
+        return [] if self.shared is None else [((), float(self.shared.is_away))]
+
     async def open(self) -> None:
         """Connect where a rate is shared."""
         if self.shared is not None:

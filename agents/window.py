@@ -10,10 +10,13 @@ from agents.engine.outbox import Record
 from agents.topology import Topology
 from pipeline.clock import Clock
 from pipeline.config.schema import Settings
+from pipeline.errors import SourceRecreatedError
 from pipeline.metrics import Metrics
 from pipeline.model.batch import encode_batch, integration_of
 from pipeline.model.frame import decode_frame
 from pipeline.model.integration import BatchLimits
+from pipeline.notices.notice import Cause
+from pipeline.notices.notices import Notices
 from pipeline.windows.stage import WindowStage
 
 log = structlog.get_logger(__name__)
@@ -104,13 +107,19 @@ class Windows:
         return self._resident_bytes // max(1, len(self.stages))
 
 
-def attach(app: ChunkApp, topology: Topology, settings: Settings, clock: Clock, metrics: Metrics) -> Windows:
+def attach(
+    app: ChunkApp, topology: Topology, settings: Settings, clock: Clock, metrics: Metrics, *, notices: Notices
+) -> Windows:
     """Declare the agent of the routed topic."""
     windows = Windows(app, topology, settings, clock, metrics)
 
     @app.agent(topology.routed, name="window")
     async def window(chunks: Any) -> None:
         async for chunk in chunks:
-            windows.process(chunk)
+            try:
+                windows.process(chunk)
+            except SourceRecreatedError as error:  # the worker ends with it, and people should know without looking
+                notices.tell(Cause.SOURCE_RECREATED, None, str(error))
+                raise
 
     return windows

@@ -10,7 +10,7 @@ import sys
 import time
 
 END_TO_END = ("throughput", "integrations", "bytes", "latency", "restart", "isolation")
-STAGES = ("route_cost", "window_cost", "delivery_cost")
+STAGES = ("route_cost", "window_cost", "delivery_cost", "grpc_rate")
 ON_REQUEST = ("soak", "receiver_limit")
 
 

@@ -79,17 +79,18 @@ async def plan(settings: Settings, brokers: str, integration: Integration, wish:
     offsets = dict(wish.offsets)
     beginning = beginning_from(offsets) if wish.begin_at is None else beginning_at(wish.begin_at)
     job = Job(settings.topic, integration.id, beginning, wish.again)
-    async with TopicReader(brokers) as reader:
-        await _check_topics(reader, settings, names, offsets)
-        partitions = await reader.partitions(settings.topic)
-        held = await reader.spans(settings.topic, partitions)
+    await _check_routed(settings, brokers, names)
+    async with TopicReader(brokers, settings.topic) as reader:
+        partitions = await reader.partitions()
+        _check_source(settings.topic, partitions, offsets)
+        held = await reader.spans(partitions)
         ends = {number: end for number, (_, end) in held.items()}
         lasts = ends
         if wish.end_at is not None:
-            at = await reader.offsets_at(settings.topic, dict.fromkeys(partitions, wish.end_at))
+            at = await reader.offsets_at(dict.fromkeys(partitions, wish.end_at))
             lasts = {number: ends[number] if (end := at[number]) is None else end for number in partitions}
         if wish.begin_at is not None:
-            at = await reader.offsets_at(settings.topic, dict.fromkeys(partitions, wish.begin_at))
+            at = await reader.offsets_at(dict.fromkeys(partitions, wish.begin_at))
             offsets = {number: ends[number] if (first := at[number]) is None else first for number in partitions}
         notes = [
             f"partition {number}: what came before offset {held[number][0]:,} has left the topic"
@@ -97,34 +98,34 @@ async def plan(settings: Settings, brokers: str, integration: Integration, wish:
             if first <= held[number][0] and held[number][0] > 0
         ]
         wanted = {number: (max(first, held[number][0]), lasts[number]) for number, first in offsets.items()}
-        table = await read_rows(
-            reader,
-            names.windows_changelog,
-            wants=is_watermark,
-            partitions=[partition_of(job.lane, settings.partitions)],
-        )
-        marks = watermarks((row for rows in table.values() for row in rows), job)
+    table = await read_rows(
+        brokers, names.windows_changelog, wants=is_watermark, partitions=[partition_of(job.lane, settings.partitions)]
+    )
+    marks = watermarks((row for rows in table.values() for row in rows), job)
     if not integration.enabled:
         notes.append(f"{integration.id} is not enabled: its batches will wait until it is")
     left = spans_left(wanted, marks, ends, job, settings.source_epoch)
     return Backfill(job, integration, left, bool(marks), notes)
 
 
-async def _check_topics(reader: TopicReader, settings: Settings, names: Names, offsets: Mapping[int, int]) -> None:
-    source = await reader.partitions(settings.topic)
-    if not source:
-        raise click.ClickException(f"there is no topic {settings.topic}")
-    unknown = sorted(set(offsets) - set(source))
+def _check_source(topic: str, partitions: list[int], offsets: Mapping[int, int]) -> None:
+    if not partitions:
+        raise click.ClickException(f"there is no topic {topic}")
+    unknown = sorted(set(offsets) - set(partitions))
     if unknown:
-        raise click.ClickException(f"topic {settings.topic} has no partition {unknown[0]}, only 0 to {source[-1]}")
-    routed = len(await reader.partitions(names.routed))
-    if not routed:
+        raise click.ClickException(f"topic {topic} has no partition {unknown[0]}, only 0 to {partitions[-1]}")
+
+
+async def _check_routed(settings: Settings, brokers: str, names: Names) -> None:
+    async with TopicReader(brokers, names.routed) as reader:
+        partitions = len(await reader.partitions())
+    if not partitions:
         raise click.ClickException(
             f"there is no topic {names.routed}: start a worker first, it creates what is missing"
         )
-    if routed != settings.partitions:
+    if partitions != settings.partitions:
         raise click.ClickException(
-            f"topic {names.routed} has {routed} partitions and this configuration says {settings.partitions}: "
+            f"topic {names.routed} has {partitions} partitions and this configuration says {settings.partitions}: "
             "use the faust.yml that the workers run with"
         )
 
@@ -176,8 +177,8 @@ async def run(settings: Settings, brokers: str, found: Backfill, *, per_second: 
         task = progress.add_task("backfill", total=found.records, matched=0)
         sender = RecordSender(brokers)
         pacer = _Pacer(interrupt, per_second if sends else None)
-        async with TopicReader(brokers) as reader, sender:
-            async for partition, records in reader.read(settings.topic, found.spans, max_records=pacer.chunk_records):
+        async with TopicReader(brokers, settings.topic) as reader, sender:
+            async for partition, records in reader.read(found.spans, max_records=pacer.chunk_records):
                 frames = router.route(records, partition)
                 progress.update(task, advance=len(records), matched=router.scanned.matched)
                 if sends:

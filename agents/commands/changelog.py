@@ -9,7 +9,7 @@ Rows = dict[int, Iterable[tuple[bytes, bytes]]]
 
 
 async def read_rows(
-    reader: TopicReader,
+    brokers: str,
     changelog: str,
     *,
     wants: Callable[[bytes], bool] | None = None,
@@ -19,16 +19,17 @@ async def read_rows(
 
     A changelog that does not exist has no rows.
     """
-    existing = await reader.partitions(changelog)
-    chosen = existing if partitions is None else [number for number in existing if number in partitions]
     rows: dict[int, dict[bytes, bytes]] = {}
-    async for partition, records in reader.read(changelog, await reader.spans(changelog, chosen)):
-        of_partition = rows.setdefault(partition, {})
-        for record in records:
-            if wants is not None and not wants(record.key):
-                continue
-            if record.value is None:
-                of_partition.pop(record.key, None)
-            else:
-                of_partition[record.key] = record.value
+    async with TopicReader(brokers, changelog) as reader:
+        existing = await reader.partitions()
+        chosen = existing if partitions is None else [number for number in existing if number in partitions]
+        async for partition, records in reader.read(await reader.spans(chosen)):
+            of_partition = rows.setdefault(partition, {})
+            for record in records:
+                if wants is not None and not wants(record.key):
+                    continue
+                if record.value is None:
+                    of_partition.pop(record.key, None)
+                else:
+                    of_partition[record.key] = record.value
     return {partition: list(of_partition.items()) for partition, of_partition in rows.items()}

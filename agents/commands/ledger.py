@@ -11,7 +11,6 @@ from rich.table import Table
 
 from agents.commands.changelog import Rows, read_rows
 from agents.commands.choose import integration_named
-from agents.commands.topic_reader import TopicReader
 from agents.topology import Names
 from pipeline.config.load import load
 from pipeline.config.schema import Settings
@@ -162,6 +161,5 @@ async def _read_tables(brokers: str, names: Names, *, with_hours: bool) -> _Tabl
     def is_wanted(key: bytes) -> bool:
         return parse_key(key).kind in kinds
 
-    async with TopicReader(brokers) as reader:
-        pending = [await read_rows(reader, names.pending_changelog(spec.kind), wants=is_wanted) for spec in SINKS]
-        return _Tables(await read_rows(reader, names.windows_changelog), pending)
+    pending = [await read_rows(brokers, names.pending_changelog(spec.kind), wants=is_wanted) for spec in SINKS]
+    return _Tables(await read_rows(brokers, names.windows_changelog), pending)

@@ -3,14 +3,16 @@
 import os
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.receiver.grpc_receiver import GrpcReceiver
 from pipeline.receiver.kinds import KINDS
 from pipeline.receiver.manners import PATHS, Manners
 from pipeline.receiver.receiver import Receiver, run_receiver
+
+if TYPE_CHECKING:
+    from pipeline.receiver.grpc_receiver import GrpcReceiver
 
 _PATHS_HELP = "\n".join(
     line
@@ -115,6 +117,9 @@ def command(
         if kind == "grpc":
             if secrets or write_key:
                 raise click.UsageError("--secret and --write-key are not for gRPC; use --authorization")
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else its C library writes to standard error by itself
+            from pipeline.receiver.grpc_receiver import GrpcReceiver  # noqa: PLC0415  no worker is to carry a gRPC stack for it
+
             _run(host, GrpcReceiver(host, port, stats_port=stats_port, verify=verify, **common))
         else:
             checks = {"verify": verify, "check_fields": verify, "secrets": secrets, "write_key": write_key}
@@ -123,8 +128,8 @@ def command(
         raise click.ClickException(str(error)) from error
 
 
-def _run(host: str, receiver: Receiver | GrpcReceiver) -> None:
-    def tell(ready: Receiver | GrpcReceiver) -> None:
+def _run(host: str, receiver: "Receiver | GrpcReceiver") -> None:
+    def tell(ready: "Receiver | GrpcReceiver") -> None:
         click.echo(f"receiving at {ready.url}, counting at {ready.stats_url}")
 
     try:

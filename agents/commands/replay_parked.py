@@ -31,10 +31,9 @@ SHOWN_IDS = 20
 
 async def read_pending_rows(brokers: str, names: Names) -> PendingRows:
     """What is parked, and how the lanes stand."""
-    async with TopicReader(brokers) as reader:
-        return read_pending(
-            {spec.kind: await read_rows(reader, names.pending_changelog(spec.kind), wants=is_wanted) for spec in SINKS}
-        )
+    return read_pending(
+        {spec.kind: await read_rows(brokers, names.pending_changelog(spec.kind), wants=is_wanted) for spec in SINKS}
+    )
 
 
 def show(plan: Plan) -> None:
@@ -94,7 +93,7 @@ async def replay(brokers: str, names: Names, plan: Plan, *, per_second: float) -
         Interrupt() as interrupt,
     ):
         task = progress.add_task("replay", total=len(plan.batches))
-        async with TopicReader(brokers) as reader, RecordSender(brokers) as sender:
+        async with TopicReader(brokers, names.parked) as reader, RecordSender(brokers) as sender:
             run = _Run(names, reader, sender, interrupt, TokenBucket(per_second, 1.0))
             return await run.replay(plan, lambda: progress.advance(task))
 
@@ -120,7 +119,7 @@ class _Run:
             missing[batch.partition][batch.key] = batch
         spans = await self._spans(missing)
         done: set[int] = set()
-        async for partition, records in self._reader.read(self._names.parked, spans, done=done):
+        async for partition, records in self._reader.read(spans, done=done):
             for record in records:
                 if await self._send_if_meant(partition, record.value, missing[partition]):
                     on_sent()
@@ -138,14 +137,13 @@ class _Run:
 
     async def _spans(self, missing: dict[int, dict[BatchKey, ParkedBatch]]) -> dict[int, tuple[int, int]]:
         """Where the records lie: none is older than its row, but for the clocks."""
-        topic = self._names.parked
-        existing = [number for number in await self._reader.partitions(topic) if number in missing]
+        existing = [number for number in await self._reader.partitions() if number in missing]
         oldest = {
             number: min(batch.row.parked_at for batch in missing[number].values()) - CLOCKS_APART_S
             for number in existing
         }
-        starts = await self._reader.offsets_at(topic, oldest)
-        ends = await self._reader.spans(topic, existing)
+        starts = await self._reader.offsets_at(oldest)
+        ends = await self._reader.spans(existing)
         return {
             number: (ends[number][1] if (start := starts[number]) is None else start, ends[number][1])
             for number in existing

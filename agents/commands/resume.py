@@ -10,7 +10,6 @@ from agents.commands.changelog import read_rows
 from agents.commands.choose import integration_named
 from agents.commands.ledger import brokers_of
 from agents.commands.sender import RecordSender
-from agents.commands.topic_reader import TopicReader
 from agents.topology import Names
 from pipeline.config.load import load
 from pipeline.replay.held import HeldLane, belongs_to, held_lanes, resume_record
@@ -43,15 +42,14 @@ def command(integration: str, as_json: bool) -> None:
 
 async def _resume(brokers: str, names: Names, integration: str) -> list[HeldLane]:
     """Ask the workers to resume every lane of the integration that is held back; gives these."""
-    async with TopicReader(brokers) as reader:
-        held = held_lanes(
-            {
-                spec.kind: await read_rows(
-                    reader, names.pending_changelog(spec.kind), wants=lambda key: belongs_to(integration, key)
-                )
-                for spec in SINKS
-            }
-        )
+    held = held_lanes(
+        {
+            spec.kind: await read_rows(
+                brokers, names.pending_changelog(spec.kind), wants=lambda key: belongs_to(integration, key)
+            )
+            for spec in SINKS
+        }
+    )
     if held:
         async with RecordSender(brokers) as sender:
             for each in held:

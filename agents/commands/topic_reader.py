@@ -1,4 +1,4 @@
-"""Reading stretches of topics, for commands: no group, nothing committed."""
+"""Reading stretches of a topic, for commands: no group, nothing committed."""
 
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
@@ -17,9 +17,13 @@ Span = tuple[int, int]
 
 
 class TopicReader:
-    """A consumer for the length of an ``async with``."""
+    """A consumer of one topic for the length of an ``async with``.
 
-    def __init__(self, brokers: str) -> None:
+    One that had read another topic before would know nothing of this one: its client keeps to what it was assigned.
+    """
+
+    def __init__(self, brokers: str, topic: str) -> None:
+        self.topic = topic
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=brokers, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=100
         )
@@ -37,37 +41,37 @@ class TopicReader:
     ) -> None:
         await self._consumer.stop()
 
-    async def partitions(self, topic: str) -> list[int]:
+    async def partitions(self) -> list[int]:
         """The topic's partitions; none where it does not exist."""
-        if not self._consumer.partitions_for_topic(topic):
+        if not self._consumer.partitions_for_topic(self.topic):
             await self._consumer._client.force_metadata_update()  # noqa: SLF001 aiokafka has no public way to ask for one topic
-        return sorted(self._consumer.partitions_for_topic(topic) or ())
+        return sorted(self._consumer.partitions_for_topic(self.topic) or ())
 
-    async def spans(self, topic: str, partitions: Iterable[int]) -> dict[int, Span]:
+    async def spans(self, partitions: Iterable[int]) -> dict[int, Span]:
         """What each partition holds now."""
-        tps = [TopicPartition(topic, number) for number in partitions]
+        tps = [TopicPartition(self.topic, number) for number in partitions]
         if not tps:
             return {}
         firsts, ends = await self._consumer.beginning_offsets(tps), await self._consumer.end_offsets(tps)
         return {tp.partition: (firsts[tp], ends[tp]) for tp in tps}
 
-    async def offsets_at(self, topic: str, at: Mapping[int, float]) -> dict[int, int | None]:
+    async def offsets_at(self, at: Mapping[int, float]) -> dict[int, int | None]:
         """By partition, the first record that is not older than the partition's time (UNIX seconds), if there is one."""
         if not at:
             return {}
-        asked = {TopicPartition(topic, number): max(0, int(seconds * 1000)) for number, seconds in at.items()}
+        asked = {TopicPartition(self.topic, number): max(0, int(seconds * 1000)) for number, seconds in at.items()}
         found = await self._consumer.offsets_for_times(asked)
         return {tp.partition: None if (place := found.get(tp)) is None else place.offset for tp in asked}
 
     async def read(
-        self, topic: str, spans: Mapping[int, Span], *, max_records: int = MAX_RECORDS, done: Collection[int] = ()
+        self, spans: Mapping[int, Span], *, max_records: int = MAX_RECORDS, done: Collection[int] = ()
     ) -> AsyncIterator[tuple[int, list[ConsumerRecord]]]:
         """The records of these spans, each partition's in order; at most ``max_records`` at once.
 
         Partitions that the caller puts into ``done`` meanwhile are left alone from then on. Raises ``KafkaTimeoutError``
         where nothing comes for a minute.
         """
-        ends = {TopicPartition(topic, number): end for number, (first, end) in spans.items() if first < end}
+        ends = {TopicPartition(self.topic, number): end for number, (first, end) in spans.items() if first < end}
         if not ends:
             return
         consumer = self._consumer
@@ -88,4 +92,4 @@ class TopicReader:
             left = {tp for tp in left if tp.partition not in done and await consumer.position(tp) < ends[tp]}
             if left and waited_s > STALL_S:
                 where = ", ".join(str(tp.partition) for tp in sorted(left))
-                raise KafkaTimeoutError(f"nothing came of {topic}, partition {where}, for {STALL_S:.0f} s")
+                raise KafkaTimeoutError(f"nothing came of {self.topic}, partition {where}, for {STALL_S:.0f} s")

@@ -18,6 +18,7 @@ class Topics(NamedTuple):
     attempts: str
     parked: str
     dead_letters: str
+    notices: str
 
 
 class Told(NamedTuple):
@@ -103,6 +104,7 @@ def _topic_channels(topics: Topics) -> dict[str, Any]:
         "attempts": channel(topics.attempts, "attempt", "Every try to deliver a batch, in the partition of its lane."),
         "parked": channel(topics.parked, "parked", "Batches that gave up, whole, so that they can be taken up again."),
         "dead-letters": channel(topics.dead_letters, "deadLetter", "Records that cannot be used, with why."),
+        "notices": channel(topics.notices, "notice", "What needs people."),
     }
 
 
@@ -110,6 +112,7 @@ def _topic_messages() -> dict[str, Any]:
     return {
         "sourceEvent": _json("A communication event.", _ref("SourceEvent")),
         "attempt": _json("What came of one try.", _ref("Attempt")),
+        "notice": _json("What needs people: an endpoint that fails, a batch that was parked.", _ref("Notice")),
         "parked": {
             "summary": "A batch that gave up: to be read and replayed by Distributary alone.",
             "contentType": "application/vnd.msgpack",
@@ -132,6 +135,7 @@ def _topic_operations() -> dict[str, Any]:
         "read-events": operation("receive", "source", "Reads events, in chunks."),
         "record-attempts": operation("send", "attempts", "Records every try."),
         "park-batches": operation("send", "parked", "Keeps what gave up."),
+        "tell-people": operation("send", "notices", "Tells people what needs them."),
         "set-dead-letters-aside": operation("send", "dead-letters", "Keeps what cannot be used."),
     }
 

@@ -9,6 +9,7 @@ import msgspec
 from pipeline.ingest.event import PUBLISHED_FIELDS, Event
 from pipeline.model.attempt import Attempt
 from pipeline.model.platforms import PLATFORMS
+from pipeline.notices.notice import Notice
 from pipeline.sinks.email import EmailStatus
 from pipeline.sinks.xtremepush_mapping import Webhook
 
@@ -48,7 +49,7 @@ _SOMEBODY: Final = [{"required": ["hwid"]}, {"required": ["user_id"]}]
 def schemas() -> dict[str, Schema]:
     """All schemas, by the names that the document refers to them by."""
     _, made = msgspec.json.schema_components(
-        [Event, Attempt, EmailStatus, Webhook], ref_template="#/components/schemas/{name}"
+        [Event, Attempt, Notice, EmailStatus, Webhook], ref_template="#/components/schemas/{name}"
     )
     source = made.pop("Event")
     return {

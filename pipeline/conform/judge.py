@@ -130,7 +130,7 @@ def _why_not_taken(reply: Reply, unless: str) -> str:  # noqa: PLR0911  one line
         case _ if reply.is_retried:
             return "Such an answer has the events sent again, until the tries are used up and they are parked."
         case HTTPStatus.GONE:
-            return "410 says that nothing is to be sent here any more: the integration would be switched off."
+            return "410 says that nothing is to be sent here any more: the lane would halt until somebody resumes it."
         case _:
             return "Such an answer refuses the events for good, and they would be parked: answer 2xx."
 

@@ -65,53 +65,6 @@ class DeliveryObserver(Protocol):
         ...
 
 
-class Observers:
-    """Tells several observers, in turn."""
-
-    def __init__(self, *observers: DeliveryObserver) -> None:
-        self._observers = observers
-
-    def started(self, lane: str, attempt: int, waited_s: float) -> None:
-        """See ``DeliveryObserver``."""
-        for observer in self._observers:
-            observer.started(lane, attempt, waited_s)
-
-    def attempted(self, lane: str, attempt: int, outcome: Outcome, next_at: float | None) -> None:
-        """See ``DeliveryObserver``."""
-        for observer in self._observers:
-            observer.attempted(lane, attempt, outcome, next_at)
-
-    def finished(self, lane: str, events: int, fate: Fate, waited_s: float) -> None:
-        """See ``DeliveryObserver``."""
-        for observer in self._observers:
-            observer.finished(lane, events, fate, waited_s)
-
-    def arrived(self, lane: str, events: int) -> None:
-        """See ``DeliveryObserver``."""
-        for observer in self._observers:
-            observer.arrived(lane, events)
-
-    def halted(self, lane: str, detail: str) -> None:
-        """See ``DeliveryObserver``."""
-        for observer in self._observers:
-            observer.halted(lane, detail)
-
-    def breaker_changed(self, lane: str, change: Change) -> None:
-        """See ``DeliveryObserver``."""
-        for observer in self._observers:
-            observer.breaker_changed(lane, change)
-
-    def repeated(self, lane: str, events: int) -> None:
-        """See ``DeliveryObserver``."""
-        for observer in self._observers:
-            observer.repeated(lane, events)
-
-    def spilled(self, lane: str, size_bytes: int) -> None:
-        """See ``DeliveryObserver``."""
-        for observer in self._observers:
-            observer.spilled(lane, size_bytes)
-
-
 class SilentObserver:
     """Tells nobody."""
 

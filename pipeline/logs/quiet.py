@@ -15,6 +15,9 @@ _KEPT = re.compile(
     r")"
 )
 
+# Complaints about what the engine looks after itself: a topic that was made a moment ago, which it waits for.
+_LOOKED_AFTER = re.compile(r"Topic %s not found in cluster metadata")
+
 REPEAT_PAUSE_S = 10.0
 _MAX_REMEMBERED = 1000
 
@@ -44,6 +47,8 @@ class Quiet(logging.Filter):
         """Whether the line is written."""
         if self._is_detailed or not _is_of_a_library(record):
             return True
+        if isinstance(record.msg, str) and _LOOKED_AFTER.match(record.msg):
+            return False
         if record.levelno < logging.WARNING:
             return isinstance(record.msg, str) and _KEPT.match(record.msg) is not None
         return self._is_news(record)

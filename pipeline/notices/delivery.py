@@ -55,7 +55,7 @@ class DeliveryNotices:
         self._tell(
             lane,
             Cause.ENDPOINT_GONE,
-            f"it answered {detail}; lane {lane} keeps what waits. Change its url, or resume it",
+            f"it answered {detail}; lane {lane} keeps what waits. `distributary resume`, or another url, has it tried again",
         )
 
     def breaker_changed(self, lane: str, change: Change) -> None:

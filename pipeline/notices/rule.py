@@ -45,7 +45,10 @@ class NoticeRule:
             state.suppressed += 1
             return None
         if now_s >= state.next_at_s:
-            state.untold.pop(subject, None)
+            if cause in _OPENINGS:
+                state.untold.pop(subject, None)
+            else:
+                state.untold.clear()
             return state.told(cause, integration, detail, now_s)
         state.suppressed += 1
         state.untold.pop(subject, None)  # the latest comes last

@@ -102,6 +102,7 @@ class NoticeWebhook:
         """Try until it is taken; gives why it was not, in the end."""
         body = webhook_body(notice, self._app)
         for delay_s in (*self._delays_s, None):
+            is_last = delay_s is None or self._is_closing.is_set()
             answer = await self._client.post(endpoint, self._headers_of(notice), body)
             if isinstance(answer, NoAnswer):
                 refusal, may_retry, asked_s = answer.detail, True, None
@@ -111,10 +112,10 @@ class NoticeWebhook:
                 refusal = f"it answered {answer.status}"
                 may_retry = answer.status in _TRY_AGAIN or answer.status >= _FIRST_OF_5XX
                 asked_s = retry_after_s(answer.retry_after, now_s=self._clock.wall_s(), longest_s=_LONGEST_PAUSE_S)
-            if not may_retry or delay_s is None or self._is_closing.is_set():
+            if is_last or not may_retry:
                 break
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._is_closing.wait(), max(delay_s, asked_s or 0.0))
+                await asyncio.wait_for(self._is_closing.wait(), max(delay_s or 0.0, asked_s or 0.0))
         return refusal
 
     def _headers_of(self, notice: Notice) -> CIMultiDict[str]:

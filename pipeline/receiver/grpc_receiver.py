@@ -1,9 +1,11 @@
 """A sample endpoint for the gRPC sink: takes streams, answers each event, counts, and misbehaves when told to."""
 
 import asyncio
+import errno
 import hmac
 import json
 import random
+import socket
 from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -143,7 +145,7 @@ class GrpcReceiver:
             else:
                 self._port = server.add_secure_port(address, self._credentials)
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}") from error
+            raise _reason_not_to_listen(self._host, self._port) from error
         await server.start()
         self._server = server
         if self._stats_port is not None:
@@ -279,6 +281,15 @@ class GrpcReceiver:
     ) -> None:
         self._tally.statuses[code.value[0]] += 1
         await context.abort(code, detail, trailing)
+
+
+def _reason_not_to_listen(host: str, port: int) -> OSError:
+    """Why gRPC could not listen, which it does not say itself."""
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return OSError(errno.EADDRNOTAVAIL, "gRPC cannot listen there")
+    except OSError as error:
+        return error
 
 
 def _bracketed(host: str) -> str:

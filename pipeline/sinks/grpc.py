@@ -60,6 +60,13 @@ class GrpcIntegration(Integration):
     url_schemes: ClassVar[tuple[str, ...]] = ("grpcs", "grpc")
 
     kind: Literal["grpc"] = Field(description="What the endpoint speaks.")
+    url: str = Field(
+        description="The server, as `grpcs://host:port` or, where `outbound.allow_http` permits it, `grpc://host:port`. "
+        "Without a port, 443 or 80."
+    )
+    authorization: SecretStr | None = Field(
+        None, description="The whole value of the metadata `authorization`, sent as it is. Never shown."
+    )
     batch: GrpcBatchLimits = Field(
         GrpcBatchLimits(), description="When a window is sealed, and a stream opened: at whichever limit comes first."
     )

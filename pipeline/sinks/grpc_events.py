@@ -10,10 +10,10 @@ from pipeline.model.attempt import Refusal
 from pipeline.model.batch import Batch
 from pipeline.model.events import EventRun
 from pipeline.model.ranges import numbers_in
-from pipeline.wire.distributary.eventstream.v1.event_stream_pb2 import DeliverRequest, Event
+from pipeline.wire.distributary.eventstream.v1.event_stream_pb2 import DeliverRequest
 
 _SLICE_BYTES: Final = 64 * 1024
-_UNUSABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, ValueError)
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError)
 
 
 class Framing(NamedTuple):
@@ -68,44 +68,68 @@ def messages_of(batch: Batch, framing: Framing, given_up: list[Refusal]) -> Iter
 
     Events that no message can carry are left out, and put into ``given_up`` with the reason.
     """
-    events: list[Event] = []
     names: list[tuple[str, int]] = []
-    size_bytes = 0
-    for event in _events_of(batch, given_up):
+    request, size_bytes = DeliverRequest(), 0
+    for fields, sequence in _fields_of(batch, given_up):
+        if len(names) == framing.max_events:
+            yield Message(request.SerializeToString(), names)
+            request, names, size_bytes = DeliverRequest(), [], 0
+        try:
+            # Made in its place: an event that is made elsewhere and put in is copied, which costs as much again.
+            event = request.events.add(sequence=sequence, **fields)
+        except ValueError as error:
+            del request.events[len(names) :]
+            given_up.append(_unfit(sequence, error))
+            continue
         event_bytes = _framed_bytes(event.ByteSize())
         if event_bytes > framing.max_bytes:
+            del request.events[-1]
             detail = f"the event is a message of {event_bytes} bytes, and at most {framing.max_bytes} can be sent"
-            given_up.append(Refusal(event.sequence, event.sequence + 1, detail))
+            given_up.append(Refusal(sequence, sequence + 1, detail))
             continue
-        if events and (len(events) == framing.max_events or size_bytes + event_bytes > framing.max_bytes):
-            yield Message(DeliverRequest(events=events).SerializeToString(), names)
-            events, names, size_bytes = [], [], 0
-        events.append(event)
-        names.append((event.uuid, event.sequence))
+        if size_bytes + event_bytes > framing.max_bytes:
+            del request.events[-1]
+            yield Message(request.SerializeToString(), names)
+            request, names, size_bytes = DeliverRequest(), [], 0
+            request.events.add(sequence=sequence, **fields)
+        names.append((fields["uuid"], sequence))
         size_bytes += event_bytes
-    if events:
-        yield Message(DeliverRequest(events=events).SerializeToString(), names)
+    if names:
+        yield Message(request.SerializeToString(), names)
 
 
-def _events_of(batch: Batch, given_up: list[Refusal]) -> Iterator[Event]:
+def _fields_of(batch: Batch, given_up: list[Refusal]) -> Iterator[tuple[dict[str, Any], int]]:
+    """What is told of each event, with its sequence number."""
     numbers = iter(numbers_in(batch.ranges))
     for part in _slices(batch.run()):
         sequences = [*islice(numbers, part.event_count())]
         try:
             decoded = cast("list[dict[str, Any]]", _decode_all(b"[" + part.block + b"]"))
-            events = [_event(fields, sequence) for fields, sequence in zip(decoded, sequences, strict=True)]
-        except _UNUSABLE:
-            events = [*_usable(part, sequences, given_up)]
-        yield from events
+        except _UNREADABLE:
+            usable = _readable(part, sequences, given_up)
+        else:
+            usable = zip(decoded, sequences, strict=True)
+        for fields, sequence in usable:
+            for name in _CODES:
+                if type(fields.get(name)) is int:
+                    fields[name] = str(fields[name])
+            if fields["uuid"]:
+                yield fields, sequence
+            else:
+                given_up.append(_unfit(sequence, "its uuid is empty"))
 
 
-def _usable(part: EventRun, sequences: list[int], given_up: list[Refusal]) -> Iterator[Event]:
-    """The events of ``part`` that the proto can carry."""
+def _readable(part: EventRun, sequences: list[int], given_up: list[Refusal]) -> Iterator[tuple[dict[str, Any], int]]:
+    """What is told of those events of ``part`` that can be read."""
     for content, sequence in zip(part.events(), sequences, strict=True):
         try:
-            yield _event(cast("dict[str, Any]", _decode_one(content)), sequence)
-        except _UNUSABLE as error:
-            given_up.append(Refusal(sequence, sequence + 1, f"the event does not fit the proto: {error}"))
+            yield cast("dict[str, Any]", _decode_one(content)), sequence
+        except _UNREADABLE as error:
+            given_up.append(_unfit(sequence, error))
+
+
+def _unfit(sequence: int, why: object) -> Refusal:
+    return Refusal(sequence, sequence + 1, f"the event does not fit the proto: {why}")
 
 
 def _slices(run: EventRun) -> Iterator[EventRun]:
@@ -117,15 +141,6 @@ def _slices(run: EventRun) -> Iterator[EventRun]:
             first, start = index + 1, end + 1
     if first < len(run.ends):
         yield run.part(first, len(run.ends))
-
-
-def _event(fields: dict[str, Any], sequence: int) -> Event:
-    for name in _CODES:
-        if type(fields.get(name)) is int:
-            fields[name] = str(fields[name])
-    if not fields["uuid"]:
-        raise ValueError("its uuid is empty")
-    return Event(sequence=sequence, **fields)
 
 
 def _framed_bytes(event_bytes: int) -> int:

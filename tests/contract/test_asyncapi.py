@@ -15,6 +15,7 @@ from pipeline.asyncapi.document import Topics, document
 from pipeline.asyncapi.schemas import FIELDS
 from pipeline.ingest.event import Event
 from pipeline.model.attempt import Attempt, DeadLetter, Verdict, encode_attempt
+from pipeline.notices.notice import Cause, Notice, encode_notice
 from pipeline.sinks.registry import SINKS, spec_of
 from tests.contract.test_every_sink import sink_to
 from tests.contract.test_examples import batch_of
@@ -34,7 +35,7 @@ TYPES: dict[str, Any] = {
 
 @cache
 def whole() -> Any:
-    return document(Topics("source", "{app}-attempts", "{app}-parked", "{app}-dead-letters"))
+    return document(Topics("source", "{app}-attempts", "{app}-parked", "{app}-dead-letters", "{app}-notices"))
 
 
 def resolved(reference: str) -> Any:
@@ -149,6 +150,10 @@ def test_source_events_and_records_of_topics_are_as_described() -> None:
     content = json.loads(encode_attempt(attempt))
     assert problems(described, content) == []
     assert undescribed(described, content) == set()
+    notice = Notice("n-1", next(iter(Cause)), 1.5, "no answer", integration="crm", suppressed=2)
+    described = resolved("#/components/schemas/Notice")
+    content = json.loads(encode_notice(notice))
+    assert (problems(described, content), undescribed(described, content)) == ([], set())
     letter = DeadLetter("not_json", "x", "t", 0, 1, 2, None, b"")
     headers = resolved("#/components/messages/deadLetter")["headers"]
     assert {name for name, _ in letter.headers()} == set(headers["properties"])

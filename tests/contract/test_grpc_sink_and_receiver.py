@@ -134,5 +134,5 @@ async def test_the_counts_are_told_over_http() -> None:
 
 async def test_a_port_that_is_taken_is_an_error() -> None:
     async with receiving() as receiver:
-        with pytest.raises(OSError, match=r"cannot listen on 127\.0\.0\.1"):
+        with pytest.raises(OSError, match="Address already in use"):
             await GrpcReceiver(port=receiver.port).start()

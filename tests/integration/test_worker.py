@@ -476,6 +476,10 @@ def test_every_metric_is_there_and_those_of_the_flow_have_moved(flow: Flow, traf
         catalogue.OLDEST_WAITING_AGE,
         catalogue.UNCOMMITTED_CHUNKS,
         catalogue.COMMIT_AGE,
+        catalogue.BREAKER_CHANGES,
+        catalogue.HELD_LANES,
+        catalogue.SHARED_RATES_ALONE,
+        catalogue.NOTICES_LOST,
     }
     assert {name for name, metric in named.items() if metric not in at_rest} <= moved
 

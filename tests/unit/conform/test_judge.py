@@ -31,7 +31,7 @@ def test_one_that_is_not_taken_fails_all_and_is_explained(good: list[int], bad: 
         (None, "No answer: connection refused"),
         (302, "Redirects are not followed"),
         (401, "--secret"),
-        (410, "switched off"),
+        (410, "halt"),
         (422, "refuses the events for good"),
         (503, "sent again"),
     ],

@@ -47,7 +47,9 @@ def test_plain_http_is_a_warning() -> None:
 
 
 def test_answers_that_name_failed_events_are_noticed() -> None:
-    time, failed = about_answers([Reply(200, 6.0), Reply(200, 0.1, head='{"failed": ["a", {"uuid": "b", "detail": "why"}]}')])
+    time, failed = about_answers(
+        [Reply(200, 6.0), Reply(200, 0.1, head='{"failed": ["a", {"uuid": "b", "detail": "why"}]}')]
+    )
     assert (time.grade, time.came) == (Grade.WARN, "6.0 s at most")
     assert (failed.grade, failed.came) == (Grade.WARN, "2 events")
     assert about_answers([]) == []

@@ -81,6 +81,25 @@ def test_answers_to_what_was_under_way_already_do_not_make_the_pause_grow():
     assert pause.ready_at(1.6) == pytest.approx(1.6 + 0.5)
 
 
+def test_an_answer_that_asks_for_less_time_does_not_shorten_the_pause():
+    pause = LanePause()
+    pause.on_started(1.0)
+    pause.on_started(1.0)
+    pause.on_ended(throttled(60), started_s=1.0, now_s=1.1)
+    pause.on_ended(throttled(2), started_s=1.0, now_s=1.2)
+    assert pause.ready_at(1.2) == pytest.approx(61.1)
+
+
+def test_a_delivery_of_what_was_under_way_already_does_not_spare_the_lane_the_scout():
+    pause = LanePause()
+    pause.on_started(1.0)
+    pause.on_started(1.0)
+    pause.on_ended(throttled(2), started_s=1.0, now_s=1.1)
+    pause.on_ended(OK, started_s=1.0, now_s=1.2)
+    pause.on_started(4.0)
+    assert pause.ready_at(4.0) > 60
+
+
 def test_after_a_pause_one_try_goes_alone():
     pause = LanePause()
     ended(pause, throttled(2), 0.0, 0.0)

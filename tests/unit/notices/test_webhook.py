@@ -171,8 +171,3 @@ async def test_a_stop_gives_an_endpoint_that_hangs_no_longer_than_its_time():
             await endpoint.received(1)
         assert asyncio.get_running_loop().time() - began_s < 2.0
     assert lost == [2]
-
-
-def test_an_authorization_without_a_webhook_is_a_mistake():
-    with pytest.raises(ValueError, match="is of no use without webhook"):
-        NoticeSettings.model_validate({"authorization": "Bearer a"})

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.errors import SourceRecreatedError
@@ -121,6 +121,7 @@ def test_the_same_backfill_given_again_and_again_sends_each_event_once(names: st
 
 
 @given(st.text("ab!", max_size=30), runs("a", "ab"))
+@example("ab", [Run("a", 2, 2, knows=False), Run("ab", 2, 2, knows=False)])
 def test_filters_that_were_changed_in_between_neither_repeat_an_event_nor_look_like_another_topic(
     names: str, story: list[Run]
 ):

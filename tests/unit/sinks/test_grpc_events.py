@@ -38,7 +38,7 @@ EXAMPLE = (
 EXAMPLE_ON_THE_WIRE = bytes.fromhex(
     "0a9601"  # events, 150 bytes
     "0a03" + b"u-1".hex() + "1007"  # uuid, sequence
-    "1a0c" + b"Email Opened".hex() + "20e7a5fdb506"  # event_name, timestamp
+    "1a0c" + b"Email Opened".hex() + "20e7adfcb506"  # event_name, timestamp
     "2a0b" + b"32E5A-9B411".hex() + "3205" + b"Email".hex()  # application_code, platform
     + "3a12" + b"irun4716@gmail.com".hex() + "4207" + b"1894410".hex()  # hwid, user_id
     + "5216" + b"E682-E6D92B9A-53E24868".hex() + "5898d43a"  # message_code, campaign_id
