@@ -65,10 +65,11 @@ class Source:
 
 @dataclass(slots=True)
 class Endpoint:
-    """The receiver's process."""
+    """The receiver's process: ``url`` answers how much has come, ``target`` is where integrations send to."""
 
     url: str
     process: "subprocess.Popen[bytes]"
+    target: str = ""
 
     def stats(self) -> dict[str, Any]:
         """What it has counted."""
@@ -217,6 +218,19 @@ class Rig:
         options = arguments or (("receiver", "--count-only") if module == "agents" else ())
         with running(module, *options, "--port", str(port), log=log) as process:
             endpoint = Endpoint(f"http://127.0.0.1:{port}/", process)
+            wait_until(lambda: _answers(f"{endpoint.url}stats"), "the receiver does not answer", START_S)
+            yield endpoint
+
+    @contextlib.contextmanager
+    def receiver_of(self, kind: str) -> Iterator[Endpoint]:
+        """Run the project's own receiver for a kind of sink."""
+        port = ports.choose(besides=set())
+        stats_port = ports.choose(besides={port}) if kind == "grpc" else port
+        options = ["--stats-port", str(stats_port), "--count-only"] if kind == "grpc" else []
+        log = self.folder / f"{kind}-receiver.log"
+        with running("agents", "receiver", "--kind", kind, *options, "--port", str(port), log=log) as process:
+            target = f"{'grpc' if kind == 'grpc' else 'http'}://127.0.0.1:{port}"
+            endpoint = Endpoint(f"http://127.0.0.1:{stats_port}/", process, target)
             wait_until(lambda: _answers(f"{endpoint.url}stats"), "the receiver does not answer", START_S)
             yield endpoint
 

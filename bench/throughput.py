@@ -1,8 +1,9 @@
-"""Events per second from Kafka to HTTP in batches of 100, beside a stock Faust program and the bare limit.
+"""Events per second from Kafka to endpoints, beside a stock Faust program and the bare limit.
 
 python -m bench.throughput [--events 400000] [--repeat 3]
 
-All read the same loaded topic and send to the same receiver, in turns. A rate is that of the events that the receiver
+All read the same loaded topic and send batches of 100 to the same HTTP receiver, in turns; gRPC (batches of 1,000) and
+Segment to receivers of their own, which read and check what they are sent. A rate is that of the events that the receiver
 took, from the first to the last of them: the start of a program is not in it. With two workers the rate is taken from the
 moment that both are ready. The stock program gets fewer events, since it is slow. With fewer than 300,000 events the
 figures flatter whatever reads ahead of its first delivery.
@@ -14,7 +15,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from bench.load import BATCH, integration, plain
@@ -149,6 +150,17 @@ def contest(events: int) -> Iterator[Contest]:
         yield Contest(found, endpoint, plain(found, events))
 
 
+def to_grpc(url: str, events_per_message: int) -> dict[str, Any]:
+    """One integration that takes everything by gRPC, a thousand events a stream."""
+    batch = {"max_events": 1000, "max_age": "1h"}
+    return integration("all", url, kind="grpc", batch=batch, max_events_per_message=events_per_message)
+
+
+def to_segment(url: str) -> dict[str, Any]:
+    """One integration that sends everything to a double of Segment."""
+    return integration("all", url, kind="segment", write_key="bench")
+
+
 def rows_of(runs: dict[str, list[Run]]) -> Iterator[list[str]]:
     """The table's rows."""
 
@@ -179,15 +191,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", default=[], help="rows whose names hold one of these words")
     options = parser.parse_args(arguments)
     runs: dict[str, list[Run]] = defaultdict(list)
-    with contest(options.events) as course:
+    with (
+        contest(options.events) as course,
+        course.rig.receiver_of("grpc") as grpc,
+        course.rig.receiver_of("segment") as segment,
+    ):
         limit: Limit = receiver_limit(course.endpoint)
         url = course.endpoint.url
+        by_grpc = replace(course, endpoint=grpc)
+        by_segment = replace(course, endpoint=segment)
         turns = {
             "bare loop": course.bare,
             "1 worker, published": lambda: course.ours([integration("all", url)]),
             "1 worker, all fields": lambda: course.ours([integration("all", url, fields="all")]),
             "2 workers, published": lambda: course.ours([integration("all", url)], workers=2),
             "2 workers, all fields": lambda: course.ours([integration("all", url, fields="all")], workers=2),
+            "gRPC, 100 a message": lambda: by_grpc.ours([to_grpc(grpc.target, 100)]),
+            "gRPC, 1 a message": lambda: by_grpc.ours([to_grpc(grpc.target, 1)]),
+            "Segment": lambda: by_segment.ours([to_segment(segment.target)]),
             "stock Faust": lambda: course.stock(options.stock_events),
         }
         for number in range(options.repeat):
@@ -197,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     print(f"round {number + 1}: {name}: {runs[name][-1].events_per_s:,.0f} events/s", flush=True)
         size = course.source.size_bytes / course.source.events
     show(
-        "Throughput, Kafka to HTTP",
+        "Throughput, Kafka to endpoints",
         COLUMNS,
         rows_of(runs),
         f"{options.events:,} events of {size:.0f} bytes in 4 partitions, one integration takes all, {BATCH['max_events']} a batch; "
