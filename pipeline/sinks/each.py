@@ -10,29 +10,35 @@ import msgspec
 from pipeline.model.attempt import Hint, Outcome, Refusal, Verdict
 from pipeline.model.batch import Batch
 from pipeline.model.ranges import ranges_of
+from pipeline.sinks.posting import Events
 
 _CONCERNS_ALL: Final = frozenset({Hint.GONE, Hint.UNAUTHORIZED})
 _ENDS_THE_TRY: Final = _CONCERNS_ALL | {Hint.THROTTLED}
 _MOST_FAILURES_IN_A_ROW: Final = 4
+_REQUESTS_AT_ONCE: Final = 4
 
 
 async def send_each(
     batch: Batch,
-    post: Callable[[int, bytes], Awaitable[Outcome]],
+    post: Callable[[Events, bytes, float], Awaitable[Outcome]],
     *,
-    requests_at_once: int,
+    now_s: float,
+    is_ordered: bool,
 ) -> Outcome:
-    """Send every event of ``batch`` by ``post(sequence, event)``; one outcome for all.
+    """Send every event of ``batch`` by ``post(events, event, now_s)``, four at once unless ordered; one outcome for all.
+
+    ``now_s`` is UNIX seconds of the try, and what a request gets is that of the request: the last event of a batch may have
+    its turn minutes after the first one, and signatures of long ago are refused.
 
     An event that is refused is given up alone, and the others go on; so they do after one that may be tried again later.
     The try is cut short where it makes no sense to go on: a failure before anything arrived, several in a row, an endpoint
-    that asks for less, refused credentials, an endpoint that is gone, or, with one request at once, any failure, since
-    what comes after it must wait for it. Then requests under way are waited for and nothing more is begun. The outcome is that of the first
+    that asks for less, refused credentials, an endpoint that is gone, or, in order, any failure, since what comes after
+    it must wait for it. Then requests under way are waited for and nothing more is begun. The outcome is that of the first
     failure, with the events that have arrived.
     """
     started_s = time.monotonic()
     waiting = batch.numbered()
-    most_in_a_row = 1 if requests_at_once == 1 else _MOST_FAILURES_IN_A_ROW
+    most_in_a_row = 1 if is_ordered else _MOST_FAILURES_IN_A_ROW
     arrived: list[int] = []
     refused: list[Refusal] = []
     outcomes: list[Outcome] = []
@@ -47,7 +53,8 @@ async def send_each(
         nonlocal in_a_row, is_over
         while goes_on() and (following := next(waiting, None)) is not None:
             sequence, event = following
-            outcome = await post(sequence, event)
+            passed_s = int(time.monotonic() - started_s)  # headers carry whole seconds
+            outcome = await post(Events.single(batch.lane, sequence), event, now_s + passed_s)
             outcomes.append(outcome)
             if outcome.verdict is Verdict.DELIVERED:
                 arrived.append(sequence)
@@ -60,7 +67,7 @@ async def send_each(
                 is_over = is_over or outcome.hint in _ENDS_THE_TRY
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(requests_at_once):
+        for _ in range(1 if is_ordered else _REQUESTS_AT_ONCE):
             tasks.create_task(work())
 
     count = batch.event_count

@@ -21,8 +21,9 @@ from pipeline.model.attempt import Outcome, Verdict
 from pipeline.model.batch import Batch
 from pipeline.model.integration import EVERYTHING, Names, Platforms
 from pipeline.sinks.base import SinkContext, SinkSpec
+from pipeline.sinks.each import send_each
 from pipeline.sinks.posting import Events, Posting
-from pipeline.sinks.prompt import PromptIntegration, send_promptly
+from pipeline.sinks.prompt import PromptIntegration
 
 _PLATFORM: Final = "Email"
 
@@ -105,7 +106,7 @@ class EmailSink:
 
     async def send(self, batch: Batch, *, now_s: float) -> Outcome:
         """Make one try to deliver ``batch``; each event's request has the whole time-out."""
-        return await send_promptly(batch, self._settings, self._post, now_s=now_s)
+        return await send_each(batch, self._post, now_s=now_s, is_ordered=self._settings.ordered)
 
     async def close(self) -> None:
         """Nothing to let go of: connections belong to the worker's client."""

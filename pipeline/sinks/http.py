@@ -30,7 +30,6 @@ _COMPRESS_FROM_BYTES: Final = 1024
 _COMPRESS_ON_THREAD_FROM_BYTES: Final = 64 * 1024
 _GZIP_LEVEL: Final = 1
 _GZIP_WINDOW_BITS: Final = 31
-_SINGLE_REQUESTS_AT_ONCE: Final = 4
 
 
 class HttpIntegration(PostedIntegration):
@@ -71,10 +70,9 @@ class HttpSink:
         if self._settings.body == "object":
             return await send_each(
                 batch,
-                lambda sequence, event: self._post(
-                    Events.single(batch.lane, sequence), event, now_s, lambda: [(sequence, event)]
-                ),
-                requests_at_once=1 if self._settings.ordered else _SINGLE_REQUESTS_AT_ONCE,
+                lambda one, event, at_s: self._post(one, event, at_s, lambda: [(one.ranges[0][0], event)]),
+                now_s=now_s,
+                is_ordered=self._settings.ordered,
             )
         return await self._post(Events.of(batch), self._body(batch), now_s, batch.numbered)
 

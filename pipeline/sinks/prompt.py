@@ -1,19 +1,12 @@
 """Integrations whose events go out at once, each in a request of its own."""
 
-import time
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.model.attempt import Outcome
-from pipeline.model.batch import Batch
 from pipeline.model.integration import BatchLimits
 from pipeline.model.units import DAY_S, Duration
-from pipeline.sinks.each import send_each
-from pipeline.sinks.posting import Events, PostedIntegration
-
-_REQUESTS_AT_ONCE: Final = 4
+from pipeline.sinks.posting import PostedIntegration
 
 
 class PromptBatchLimits(BatchLimits):
@@ -38,24 +31,3 @@ class PromptIntegration(PostedIntegration):
     fields: Literal["known"] = Field(
         "known", description="The endpoint's own format is made from all fields that are known."
     )
-
-
-async def send_promptly(
-    batch: Batch,
-    settings: PromptIntegration,
-    post: Callable[[Events, bytes, float], Awaitable[Outcome]],
-    *,
-    now_s: float,
-) -> Outcome:
-    """Send the events of ``batch`` by ``post(events, event, now_s)``, one after the other where they are ``ordered``.
-
-    ``now_s`` of a request is UNIX seconds of that request: the last event of a batch may have its turn minutes after the
-    first one, and signatures of long ago are refused.
-    """
-    started_s = time.monotonic()
-
-    async def post_one(sequence: int, event: bytes) -> Outcome:
-        passed_s = int(time.monotonic() - started_s)  # headers carry whole seconds
-        return await post(Events.single(batch.lane, sequence), event, now_s + passed_s)
-
-    return await send_each(batch, post_one, requests_at_once=1 if settings.ordered else _REQUESTS_AT_ONCE)

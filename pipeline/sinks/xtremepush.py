@@ -25,8 +25,9 @@ from pipeline.model.platforms import platform_name
 from pipeline.model.section import InWords, mistakes
 from pipeline.net.oauth import AccessToken, ClientCredentials, NoToken, TokenSource
 from pipeline.sinks.base import SinkContext, SinkSpec
+from pipeline.sinks.each import send_each
 from pipeline.sinks.posting import Events, Posting, TlsFiles, spellings_of
-from pipeline.sinks.prompt import PromptIntegration, send_promptly
+from pipeline.sinks.prompt import PromptIntegration
 from pipeline.sinks.xtremepush_auth import (
     SIGNATURE_HEADER,
     AnyAuth,
@@ -216,7 +217,7 @@ class XtremepushSink:
 
     async def send(self, batch: Batch, *, now_s: float) -> Outcome:
         """Make one try to deliver ``batch``; each event's request has the whole time-out."""
-        return await send_promptly(batch, self._settings, self._post, now_s=now_s)
+        return await send_each(batch, self._post, now_s=now_s, is_ordered=self._settings.ordered)
 
     async def close(self) -> None:
         """Give up the fetch of a token, where one is under way."""
