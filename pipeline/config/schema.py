@@ -166,7 +166,7 @@ class Worker(Section):
         4 * MIB, alias="max_chunk", description="How much input is handled at once at most, per partition."
     )
     delivery_slots: Count = Field(
-        256, ge=1, le=10_000, description="How many deliveries one worker has under way at once, over all integrations."
+        512, ge=1, le=10_000, description="How many deliveries one worker has under way at once, over all integrations."
     )
     window_memory_bytes: Annotated[int, Size(MIB)] = Field(
         96 * MIB,

@@ -50,6 +50,8 @@ class DeliveryCore:
         self._limits = limits or DeliveryLimits()
         self._observer: DeliveryObserver = observer or SilentObserver()
         self._flights: dict[asyncio.Task[Outcome], Flight] = {}
+        self._unanswered = 0
+        self._without_slot: list[Lane] = []
         self._rotation = Rotation(self._limits.quantum_bytes)
         self._bodies = Bodies(self._limits, self._observer)
         self._endings = Endings(kind, clock, self._bodies, self._observer)
@@ -140,7 +142,7 @@ class DeliveryCore:
         self._raise_failure()
         owned = self._endings.partitions[partition]
         if batch.request is Request.RESUME:
-            self._resume_lane(owned, batch.lane)
+            self._resume_lane(partition, owned, batch.lane)
             return
         came = batch
         arrival, batch, pending = self._register(owned, batch, offset)
@@ -175,11 +177,11 @@ class DeliveryCore:
         pending_lane = owned.state.touch(batch.lane)
         return pending_lane.replay(batch, offset) if batch.request else pending_lane.register(batch, offset)
 
-    def _resume_lane(self, owned: OwnedPartition, name: str) -> None:
+    def _resume_lane(self, partition: int, owned: OwnedPartition, name: str) -> None:
         """Somebody says that the endpoint is to be tried again."""
-        lane = owned.lanes.get(name)
-        if lane is not None and name in owned.state.lanes:
-            owned.state.touch(name)
+        if name in owned.state.lanes:
+            pending_lane = owned.state.touch(name)
+            lane = owned.lanes.get(name) or self._lane(partition, owned, pending_lane)
             change = lane.gate.resume(self._clock.wall_s())
             if change is not None:
                 self._observer.breaker_changed(name, change)
@@ -298,6 +300,9 @@ class DeliveryCore:
                 self._rotation.leave(lane)
                 self._readback.ask(lane)
                 self._readback.start()
+            elif not self._may_use_slot(lane):
+                self._rotation.leave(lane)
+                self._without_slot.append(lane)
             elif (wait_s := lane.gate.wait_s(pending.body, now=now, now_s=now_s)) > 0:
                 self._rotation.leave(lane)
                 if now_s + wait_s < lane.turn_due_s:
@@ -308,10 +313,22 @@ class DeliveryCore:
                 lane.pop()
                 self._try(Flight(lane, pending, pending.body, now, now_s))
 
+    def _may_use_slot(self, lane: Lane) -> bool:
+        """Lanes whose endpoint gave no answer of late share half of the slots; where these run short, each gets one.
+
+        Or a few that hang would hold them all until they time out, and nobody else could send.
+        """
+        if lane.gate.answers:
+            return True
+        most = max(1, self._limits.slots // 2)
+        return self._unanswered < (most // 2 if lane.in_flight else most)
+
     def _try(self, flight: Flight) -> None:
         lane, pending, now = flight.lane, flight.pending, flight.started_at
         assert lane.endpoint is not None, "a lane without an endpoint offers nothing"
         lane.in_flight += 1
+        flight.is_unanswered = not lane.gate.answers
+        self._unanswered += flight.is_unanswered
         pending.is_in_flight = True
         change = lane.gate.on_started(now=now, now_s=flight.started_s)
         if change is not None:
@@ -327,6 +344,11 @@ class DeliveryCore:
         del self._flights[task]
         lane = flight.lane
         lane.in_flight -= 1
+        if flight.is_unanswered:
+            self._unanswered -= 1
+            without_slot, self._without_slot = self._without_slot, []
+            for waiting in without_slot:
+                self._rotation.add(waiting)
         flight.pending.is_in_flight = False
         error = None if task.cancelled() else task.exception()
         if error is not None:

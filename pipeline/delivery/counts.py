@@ -3,8 +3,8 @@
 from pipeline.delivery.breaker import BreakerRow
 from pipeline.delivery.rows import ROW_VERSION, Fate, HourRow, LaneRow
 
-HOURS_KEPT = 8 * 24
-"""Hours whose counts are kept: longer than anything waits. Of older ones only what still waits keeps its row."""
+HOURS_KEPT = 14 * 24
+"""Hours whose counts are kept: longer than anything waits and is parked. Of older ones only what waits keeps its row."""
 
 
 class Counts:

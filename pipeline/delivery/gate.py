@@ -31,6 +31,8 @@ class Gate:
         self._cap = InFlightCap(0)
         self._pause = LanePause()
         self._last_delivered_at: float | None = None
+        self.answers = False
+        """Whether the endpoint answered the last try that ended, whatever it said."""
         if endpoint is not None:
             integration = endpoint.integration
             self._breaker = Breaker(pending.name, integration.breaker, pending.breaker)
@@ -80,6 +82,7 @@ class Gate:
         """A try ended; ``is_exhausted`` says that its batch gives up."""
         assert self._breaker is not None, "it was tried"
         flight.pending.tried_at = now
+        self.answers = outcome.verdict is not Verdict.RETRY or outcome.status is not None or bool(outcome.arrived)
         self._pause.on_ended(outcome, started_s=flight.started_s, now_s=now_s)
         self._cap.on_ended(
             delivered=outcome.verdict is Verdict.DELIVERED,

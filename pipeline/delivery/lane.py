@@ -130,7 +130,7 @@ class Lane:
 class Flight:
     """A try under way: of what, and since when (UNIX seconds, and monotonic ones)."""
 
-    __slots__ = ("body", "lane", "pending", "started_at", "started_s")
+    __slots__ = ("body", "is_unanswered", "lane", "pending", "started_at", "started_s")
 
     def __init__(self, lane: Lane, pending: PendingBatch, body: Batch, started_at: float, started_s: float) -> None:
         self.lane = lane
@@ -138,3 +138,5 @@ class Flight:
         self.body = body
         self.started_at = started_at
         self.started_s = started_s
+        self.is_unanswered = False
+        """Whether it counts among the tries to endpoints that have not answered of late."""

@@ -16,7 +16,7 @@ class DeliveryLimits:
     its memory does not count as the worker being busy, and is the first to be given back.
     """
 
-    slots: int = 256
+    slots: int = 512
     quantum_bytes: int = MIB // 4
     resident_bytes: int = 64 * MIB
     outgoing_bytes: int = 16 * MIB

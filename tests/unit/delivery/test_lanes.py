@@ -175,3 +175,25 @@ async def test_a_lane_that_is_refused_goes_on():
         await it.write()
         assert it.sink().tries == ["crm:0-10", "crm:10-20"]
         assert (it.lane().parked_events, it.lane().delivered_events) == (10, 10)
+
+
+async def test_endpoints_that_never_answer_leave_half_of_the_slots_to_others():
+    hung = [integration(f"hung-{number}", max_in_flight=4) for number in range(12)]
+    async with delivering(integration("well"), *hung, limits=DeliveryLimits(slots=16)) as it:
+        it.send("well")
+        await it.calm()
+        for each in hung:
+            it.sink(each.id).hangs = True
+            it.send(each.id, batches=8)
+        await it.calm()
+        assert it.core.in_flight == 8
+        assert {len(it.sink(each.id).under_way) for each in hung} == {0, 1, 4}, "where slots run short each has one"
+        it.send("well", batches=50)
+        await it.calm()
+        assert len(it.sink("well").tries) == 51
+        for each in hung:
+            it.sink(each.id).hangs = False
+            it.sink(each.id).answer()
+        await it.pass_time(1)
+        await it.pass_time(1)
+        assert all(it.lane_is_idle(each.id) for each in hung), "those that found no slot had their turn"
