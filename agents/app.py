@@ -35,6 +35,7 @@ from pipeline.sinks.registry import SINKS
 log = structlog.get_logger(__name__)
 
 STOP_S = 1.0
+COLLECT_AFTER_OBJECTS = 50_000
 FETCH_BYTES = 2 << 20
 
 
@@ -80,6 +81,8 @@ class WorkerApp(ChunkApp):
         # What is here by now stays: a collection need not walk through it each time (a tenth of the CPU at full load).
         gc.collect()
         gc.freeze()
+        # Records come and go by the thousand; with Python's own threshold of 700 objects that is a collection each time.
+        gc.set_threshold(COLLECT_AFTER_OBJECTS, 20, 20)
 
     async def _tell_partitions(self, *_args: Any, **_options: Any) -> None:
         if self.is_assignment_partial:

@@ -27,6 +27,8 @@ from pipeline.sinks.registry import SINKS
 CLOCKS_APART_S = 60.0
 """A parked record's time may be before that of its row by so much, where the broker stamps records with its own."""
 SHOWN_IDS = 20
+PAUSE_S = 0.05
+"""What may be made up for at once: pauses are never as short as a high rate asks for."""
 
 
 async def read_pending_rows(brokers: str, names: Names) -> PendingRows:
@@ -94,7 +96,7 @@ async def replay(brokers: str, names: Names, plan: Plan, *, per_second: float) -
     ):
         task = progress.add_task("replay", total=len(plan.batches))
         async with TopicReader(brokers, names.parked) as reader, RecordSender(brokers) as sender:
-            run = _Run(names, reader, sender, interrupt, TokenBucket(per_second, 1.0))
+            run = _Run(names, reader, sender, interrupt, TokenBucket(per_second, max(1.0, per_second * PAUSE_S)))
             return await run.replay(plan, lambda: progress.advance(task))
 
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import Any
 
 import structlog
@@ -37,7 +39,8 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     @property
     def is_group_reachable(self) -> bool:
         """Whether the group's coordinator is known; aiokafka forgets it when it does not answer."""
-        return self._consumer is not None and self._consumer._coordinator.coordinator_id is not None
+        coordinator = self._consumer._coordinator if self._consumer is not None else None
+        return coordinator is not None and coordinator.coordinator_id is not None
 
     async def rejoin(self) -> None:
         """Ask the broker again which topics there are, and the group for another assignment."""
@@ -75,20 +78,17 @@ class _Backlog:
 
     def cut(self, max_records: int, max_bytes: int) -> tuple[list[Any], int]:
         """Take the next records, at least one, within both bounds; gives them and their bytes."""
-        start, size_bytes = self.position, 0
-        end = min(len(self.records), start + max_records)
-        stop = start
-        for record in self.records[start:end]:
-            key, value = record.key, record.value
-            record_bytes = (len(key) if key else 0) + (len(value) if value else 0)
-            if size_bytes and size_bytes + record_bytes > max_bytes:
-                break
-            size_bytes += record_bytes
-            stop += 1
-        self.position = stop
-        if start == 0 and stop == len(self.records):
-            return self.records, size_bytes
-        return self.records[start:stop], size_bytes
+        start = self.position
+        records = (
+            self.records[start : start + max_records] if start or len(self.records) > max_records else self.records
+        )
+        sizes = [len(record.value or b"") + len(record.key or b"") for record in records]
+        size_bytes = sum(sizes)
+        if size_bytes > max_bytes:
+            fitting = max(1, bisect_right(list(accumulate(sizes)), max_bytes))
+            records, size_bytes = records[:fitting], sum(sizes[:fitting])
+        self.position = start + len(records)
+        return records, size_bytes
 
     def is_empty(self) -> bool:
         return self.position >= len(self.records)

@@ -4,10 +4,16 @@ One typed decode does nearly all the checks. The event is then encoded again, wh
 proves at next to no cost that the record held nothing else: the encoding is the shortest JSON that means the event, so a
 record of the same length has no second key of the same name, no unknown field and no null. Only where the lengths differ
 (white space, escapes, unknown fields, nulls) is there a closer look, in up to three steps that get dearer.
+
+Events are encoded a run at a time, as one JSON array, at half the cost. Where it is as long as the records say together,
+each event is as long as its own record says, since none can be longer. Otherwise each is compared alone: the array is
+taken apart at ``},{"``, which stands between two events and nowhere else, since an event holds no object and a quotation
+mark inside a text is escaped.
 """
 
 import hashlib
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -38,9 +44,45 @@ _NAMES: Final[dict[str | int, str]] = {
     for name, code in PLATFORMS.items()
     for spelled in ((name,) if code is None else (name, code, str(code)))
 }
-_PUBLISHED_KEY = f'"{FIRST_PUBLISHED}":'.encode()
+PUBLISHED_KEY: Final = f'"{FIRST_PUBLISHED}":'.encode()
+"""Where the published fields of an encoded event begin; they end where it ends.
+
+Inside a text the quotation mark before the colon would be escaped, so the first place that looks like the key is the key.
+"""
+_OPENING: Final = b'{"'
+_BETWEEN: Final = b'},{"'
+_CLOSING: Final = b"}"
 _MADE_UUID_BYTES = len(',"uuid":""') + 36
 _UUID_VARIANT = 0x8000
+
+
+class SourceRecord(Protocol):
+    """What is read of a Kafka record."""
+
+    @property
+    def offset(self) -> int: ...  # noqa: D102
+    @property
+    def timestamp(self) -> int: ...  # noqa: D102
+    @property
+    def key(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def value(self) -> bytes | None: ...  # noqa: D102
+
+
+class Run(NamedTuple):
+    """What a run of records holds.
+
+    Of each usable one, at the same place: the ``records``, their ``values``, the ``events``, and where in ``encoded`` each of
+    them ends. There an event is all its known fields as compact JSON, and begins one byte after the end of the one before.
+    ``dead`` are the other records, with why.
+    """
+
+    records: list[SourceRecord]
+    values: list[bytes]
+    events: list[Event]
+    encoded: bytes
+    ends: list[int]
+    dead: list[tuple[SourceRecord, PoisonError]]
 
 
 class EventDecoder:
@@ -58,11 +100,52 @@ class EventDecoder:
         self._max_event_bytes = max_event_bytes
         self._uuid_prefix = _uuid_prefix(topic, partition, source_epoch)
 
-    def decode(self, value: bytes | None, offset: int) -> tuple[Event, bytes]:  # noqa: C901  a call costs 2 % of a worker
+    def decode(self, value: bytes | None, offset: int) -> tuple[Event, bytes]:
         """Decode and check the record at ``offset``: the event, and all its known fields as compact JSON.
 
         An event without a uuid gets one made from topic, partition and offset: the same whenever the record is read.
         Raises ``PoisonError`` where the record is unusable.
+        """
+        event, added_bytes, added_quotes = self._read(value, offset)
+        assert value is not None
+        encoded = _encode(event)
+        if len(encoded) - added_bytes != len(value):
+            _look_closer(value, encoded, added_quotes)
+        return event, encoded
+
+    def decode_run(self, records: Sequence[SourceRecord]) -> Run:
+        """Decode and check records as ``decode`` does. Best with some tens of them, which stay in the processor's cache."""
+        read = self._read
+        kept: list[SourceRecord] = []
+        values: list[bytes] = []
+        events: list[Event] = []
+        ends: list[int] = []
+        added: dict[int, int] = {}
+        dead: list[tuple[SourceRecord, PoisonError]] = []
+        end = 0
+        for record in records:
+            value = record.value
+            try:
+                event, added_bytes, added_quotes = read(value, record.offset)
+            except PoisonError as poison:
+                dead.append((record, poison))
+                continue
+            assert value is not None
+            if added_quotes:
+                added[len(events)] = added_quotes
+            kept.append(record)
+            values.append(value)
+            events.append(event)
+            end += 1 + len(value) + added_bytes
+            ends.append(end)
+        encoded = _encode(events)
+        run = Run(kept, values, events, encoded, ends, dead)
+        return run if len(encoded) == end + 1 or not events else _without_odd_ones(run, added)
+
+    def _read(self, value: bytes | None, offset: int) -> tuple[Event, int, int]:  # noqa: C901  a call costs 1 % of a worker
+        """Decode a record and do all checks but the one for what the decoder does not see.
+
+        Returns the event, and what its encoding holds beyond the record: bytes, and quotation marks.
         """
         if value is None:
             raise PoisonError(PoisonReason.TOMBSTONE, "the record has no value")
@@ -73,7 +156,6 @@ class EventDecoder:
             event = _decode(value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             diagnose(value, error)
-        # What the encoding holds beyond the record: bytes, and quotation marks.
         added_bytes = added_quotes = 0
         platform = event.platform
         name = _NAMES.get(platform)
@@ -96,20 +178,38 @@ class EventDecoder:
             added_bytes += _MADE_UUID_BYTES if event.uuid is None else 36
             added_quotes += 4 if event.uuid is None else 0
             event.uuid = f"{self._uuid_prefix}{offset:012x}"
-        encoded = _encode(event)
-        if len(encoded) - added_bytes != len(value):
-            _look_closer(value, encoded, added_quotes)
-        return event, encoded
+        return event, added_bytes, added_quotes
 
 
 def published(encoded: bytes) -> bytes:
-    """Cut the fields that are not published off an event that ``decode`` encoded.
-
-    They come first. Inside a text the quotation mark before the colon would be escaped, so the first place that looks
-    like the key is the key.
-    """
-    start = encoded.index(_PUBLISHED_KEY)
+    """Cut the fields that are not published off an encoded event: they come first."""
+    start = encoded.index(PUBLISHED_KEY)
     return encoded if start == 1 else b"{" + encoded[start:]
+
+
+def _without_odd_ones(run: Run, added_quotes: Mapping[int, int]) -> Run:
+    """Look closer at each event that is not as long as its record says, which is where the run says that it ends."""
+    kept = Run([], [], [], b"", [], run.dead)
+    encoded = []
+    end = expected_end = 0
+    pieces = run.encoded[len(b"[") + len(_OPENING) : -len(_CLOSING) - len(b"]")].split(_BETWEEN)
+    for number, (piece, next_end) in enumerate(zip(pieces, run.ends, strict=True)):
+        expected_bytes = next_end - expected_end - 1
+        expected_end = next_end
+        known = _OPENING + piece + _CLOSING
+        if len(known) != expected_bytes:
+            try:
+                _look_closer(run.values[number], known, added_quotes.get(number, 0))
+            except PoisonError as poison:
+                kept.dead.append((run.records[number], poison))
+                continue
+        kept.records.append(run.records[number])
+        kept.values.append(run.values[number])
+        kept.events.append(run.events[number])
+        encoded.append(known)
+        end += 1 + len(known)
+        kept.ends.append(end)
+    return kept._replace(encoded=b"[" + b",".join(encoded) + b"]")
 
 
 def _look_closer(value: bytes, encoded: bytes, added_quotes: int) -> None:

@@ -36,10 +36,12 @@ class MatchIndex(Generic[T]):
     def match(self, event: Event) -> Sequence[T]:
         """Return the entries of the integrations that ``event`` matches, each once; the order is always the same."""
         filters = self._live if event.live_activity_id else self._ordinary
-        found = filters.find(event.event_name, event.application_code)
-        own = found if isinstance(found, tuple) else found.matches(event)
-        if not filters.has_any_application:
-            return own
+        own: Sequence[T] = ()
+        if filters.has_own_application:
+            found = filters.find(event.event_name, event.application_code)
+            own = found if isinstance(found, tuple) else found.matches(event)
+            if not filters.has_any_application:
+                return own
         found = filters.find(event.event_name, _ANY_APPLICATION)
         others = found if isinstance(found, tuple) else found.matches(event)
         return (*others, *own) if own and others else own or others
@@ -51,7 +53,7 @@ class _Filters(Generic[T]):
     In this order, because event names are few: with 10,000 applications a look-up costs what it touches of memory.
     """
 
-    __slots__ = ("_by_name", "_of_every_name", "has_any_application")
+    __slots__ = ("_by_name", "_of_every_name", "has_any_application", "has_own_application")
 
     def __init__(self, entries: Sequence[_Entry[T]]) -> None:
         members: dict[str, list[_Entry[T]]] = {}
@@ -59,6 +61,7 @@ class _Filters(Generic[T]):
             for application in dict.fromkeys(each[0].applications or (_ANY_APPLICATION,)):
                 members.setdefault(application, []).append(each)
         self.has_any_application = _ANY_APPLICATION in members
+        self.has_own_application = len(members) > self.has_any_application
         self._by_name: dict[str, dict[str, _Answer[T]]] = {}
         self._of_every_name: dict[str, _Answer[T]] = {}
         for application, those in members.items():

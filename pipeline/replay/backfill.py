@@ -13,7 +13,8 @@ from typing import NamedTuple
 import msgspec
 
 from pipeline.errors import SourceRecreatedError
-from pipeline.ingest.route import Router, SourceRecord
+from pipeline.ingest.decode import SourceRecord
+from pipeline.ingest.route import Router
 from pipeline.model.batch import Purpose
 from pipeline.model.frame import decode_frame, encode_frame
 from pipeline.model.integration import Integration
@@ -166,11 +167,11 @@ class _Timeless(NamedTuple):
 class BackfillRouter:
     """Turns records of the source topic into frames of a job.
 
-    ``integration`` is taken for enabled; ``partitions`` is how many the routed topic has.
+    ``integration`` is taken for enabled, and for one lane however many it has; ``partitions`` is how many the routed topic has.
     """
 
     def __init__(self, job: Job, integration: Integration, partitions: int, source_epoch: int) -> None:
-        copy = integration.model_copy(update={"id": job.lane, "enabled": True})
+        copy = integration.model_copy(update={"id": job.lane, "enabled": True, "lanes": 1})
         self._router = Router([copy], partitions, source_epoch)
         self._job = job
         self.partition = partition_of(job.lane, partitions)

@@ -188,8 +188,8 @@ class Flow:
     def ledger(self) -> Counter[str]:
         """What became of the events of all integrations, by state."""
         states: Counter[str] = Counter()
-        for (_, state), events in self.figures(catalogue.LEDGER_EVENTS.full_name).items():
-            states[state] += int(events)
+        for (_, state), count in self.figures(catalogue.LEDGER_EVENTS.full_name).items():
+            states[state] += int(count)
         return states
 
     def matched(self) -> int:

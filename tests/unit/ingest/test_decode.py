@@ -1,6 +1,7 @@
 import json
 import re
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -147,6 +148,67 @@ def test_a_key_that_comes_twice_is_found_however_it_is_written(
     pairs = [*fields.items(), *unknown.items()]
     twice = data.draw(st.permutations([*pairs, data.draw(st.sampled_from(pairs))]))
     assert reason_of(data.draw(renderings(twice))) == PoisonReason.DUPLICATE_KEY
+
+
+@dataclass(frozen=True)
+class Record:
+    offset: int
+    value: bytes | None
+    timestamp: int = 0
+    key: bytes | None = None
+
+
+@given(data=st.data(), drawn=st.lists(events, max_size=8), unknown=unknown_fields)
+def test_a_run_of_records_gives_what_its_records_give_one_by_one(
+    data: st.DataObject, drawn: list[dict[str, Any]], unknown: dict[str, Any]
+) -> None:
+    ways = st.sampled_from(["compact", "rendered", "with unknown fields", "twice", "damaged", "absent"])
+    values: list[bytes | None] = []
+    for fields in drawn:
+        match data.draw(ways):
+            case "compact":
+                values.append(compact(fields))
+            case "rendered":
+                values.append(data.draw(renderings([*fields.items()])))
+            case "with unknown fields":
+                values.append(compact(fields | unknown))
+            case "twice":
+                values.append(data.draw(renderings([*fields.items(), data.draw(st.sampled_from([*fields.items()]))])))
+            case "damaged":
+                values.append(compact(fields)[1:])
+            case _:
+                values.append(None)
+    run = DECODER.decode_run([Record(offset, value) for offset, value in enumerate(values, 7)])
+    starts = [1, *(end + 1 for end in run.ends)]
+    found = {
+        record.offset: (event, run.encoded[start:end])
+        for record, event, start, end in zip(run.records, run.events, starts, run.ends, strict=False)
+    }
+    assert [record.value for record in run.records] == run.values
+    refused = {record.offset: poison.reason for record, poison in run.dead}
+    expected, poisons = {}, {}
+    for offset, value in enumerate(values, 7):
+        try:
+            expected[offset] = DECODER.decode(value, offset)
+        except PoisonError as poison:
+            poisons[offset] = poison.reason
+    assert found == expected
+    assert refused == poisons
+
+
+@given(data=st.data(), fields=events)
+def test_an_event_is_encoded_in_no_more_bytes_than_its_record_says(data: st.DataObject, fields: dict[str, Any]) -> None:
+    value = data.draw(renderings([*fields.items()]))
+    _, added_bytes, _ = DECODER._read(value, 1)
+    assert len(DECODER.decode(value, 1)[1]) <= len(value) + added_bytes
+
+
+def test_what_one_record_of_a_run_has_too_much_no_other_makes_up_for() -> None:
+    twice = compact(EVENT)[:-1] + b',"hwid":"reader@mail.example"}'
+    values = [compact(EVENT), twice, compact({**EVENT, "uuid": None}), compact(EVENT | {"platform": 1})]
+    run = DECODER.decode_run([Record(offset, value) for offset, value in enumerate(values)])
+    assert [(record.offset, poison.reason) for record, poison in run.dead] == [(1, PoisonReason.DUPLICATE_KEY)]
+    assert [record.offset for record in run.records] == [0, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,12 @@ def test_events_keep_the_uuids_that_they_have_from_their_own_topic():
     assert router.partition == partition_of("crm~backfill", PARTITIONS)
 
 
+def test_an_integration_of_several_lanes_is_backfilled_through_one():
+    router = BackfillRouter(JOB, integration("crm", events=["a"], lanes=4), PARTITIONS, 1)
+    (value,) = router.route(topic("aaaa"), 0)
+    assert [piece.lane for piece in decode_frame(value).slices] == ["crm~backfill"]
+
+
 def test_what_is_read_is_counted():
     router = BackfillRouter(JOB, integration("crm", events=["a"]), PARTITIONS, 1)
     router.route(topic("ab!a"), 0)
