@@ -69,9 +69,11 @@ class Delivery:
         """Wait while the core has its hands full, and record meanwhile: ticks wait behind this chunk."""
         while True:
             try:
-                async with asyncio.timeout(DELIVERY_TICK_S):
+                async with asyncio.timeout(DELIVERY_TICK_S) as tick:
                     return await self.core.room()
             except TimeoutError:
+                if not tick.expired():
+                    raise  # it is what ended the core
                 for partition in self._restored:
                     self.record(partition)
 

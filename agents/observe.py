@@ -1,7 +1,8 @@
 """What a worker tells about itself: metrics of its stages, and whether it is alive and ready."""
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import structlog
@@ -13,6 +14,7 @@ from agents.window import Windows
 from pipeline.clock import Clock
 from pipeline.delivery.breaker import BreakerState, Change
 from pipeline.delivery.rows import Fate
+from pipeline.delivery.views import LaneView
 from pipeline.metrics import CONTENT_TYPE, Metrics, catalogue
 from pipeline.model.attempt import Outcome, Verdict
 from pipeline.model.batch import integration_of
@@ -20,6 +22,8 @@ from pipeline.model.batch import integration_of
 log = structlog.get_logger(__name__)
 
 TELL_PAUSE_S = 30.0
+SNAPSHOT_S = 0.5
+"""How long what was read of the lanes serves: the gauges of one scrape share it."""
 
 
 class DeliveryMetrics:
@@ -102,6 +106,8 @@ class Gauges:
         self._windows = windows
         self._deliveries = deliveries
         self._clock = clock
+        self._lanes: dict[str, list[LaneView]] = {}
+        self._lanes_at_s = -math.inf
 
     def watch(self, metrics: Metrics) -> None:
         """Register every gauge."""
@@ -147,24 +153,30 @@ class Gauges:
         yield ("window",), float(sum(stage.resident_bytes for stage in self._stages()))
         yield ("delivery",), float(sum(delivery.core.resident_bytes for delivery in self._deliveries))
 
+    def _lanes_of(self) -> Iterable[tuple[str, list[LaneView]]]:
+        """The lanes of each kind, read once for all gauges of a scrape: with thousands of lanes that takes its time."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._lanes_at_s > SNAPSHOT_S:
+            self._lanes = {delivery.kind: delivery.core.lanes() for delivery in self._deliveries}
+            self._lanes_at_s = now_s
+        return self._lanes.items()
+
     def _over_lanes(self, name: str) -> Iterator[tuple[tuple[str], float]]:
-        for delivery in self._deliveries:
-            yield (delivery.kind,), float(sum(getattr(lane, name) for lane in delivery.core.lanes()))
+        for kind, lanes in self._lanes_of():
+            yield (kind,), float(sum(getattr(lane, name) for lane in lanes))
 
     def _held_lanes(self) -> Iterator[tuple[tuple[str, str], float]]:
-        for delivery in self._deliveries:
-            lanes = delivery.core.lanes()
-            yield (delivery.kind, "breaker"), float(sum(lane.is_breaker_open for lane in lanes))
-            yield (delivery.kind, "gone"), float(sum(lane.is_halted for lane in lanes))
+        for kind, lanes in self._lanes_of():
+            yield (kind, "breaker"), float(sum(lane.is_breaker_open for lane in lanes))
+            yield (kind, "gone"), float(sum(lane.is_halted for lane in lanes))
 
     def _oldest_waiting_age(self) -> Iterator[tuple[tuple[str], float]]:
-        for delivery in self._deliveries:
+        for kind, lanes in self._lanes_of():
             sealed_at = min(
-                (lane.oldest_sealed_at for lane in delivery.core.lanes() if lane.oldest_sealed_at is not None),
-                default=None,
+                (lane.oldest_sealed_at for lane in lanes if lane.oldest_sealed_at is not None), default=None
             )
             if sealed_at is not None:
-                yield (delivery.kind,), max(0.0, self._clock.wall_s() - sealed_at)
+                yield (kind,), max(0.0, self._clock.wall_s() - sealed_at)
 
     def _ledger(self, label_of: Callable[[str], str]) -> Iterator[tuple[tuple[str, str], float]]:
         unregistered: Counter[str] = Counter()
@@ -174,8 +186,8 @@ class Gauges:
                 yield (integration, "matched"), float(lane.next)
                 yield (integration, "open"), float(lane.open_events)
                 unregistered[integration] += lane.first
-        for delivery in self._deliveries:
-            for view in delivery.core.lanes():
+        for _, views in self._lanes_of():
+            for view in views:
                 integration = label_of(integration_of(view.lane))
                 unregistered[integration] -= view.registered_events
                 yield (integration, "waiting"), float(view.waiting_events)

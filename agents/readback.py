@@ -1,12 +1,13 @@
 """Reads single batches back from their topic, for lanes whose bodies do not fit in memory."""
 
 import asyncio
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from pipeline.errors import CodecError
+from pipeline.errors import BatchGoneError
 from pipeline.model.batch import Batch, decode_batch
 
 log = structlog.get_logger(__name__)
@@ -14,6 +15,8 @@ log = structlog.get_logger(__name__)
 SKIP_RECORDS = 200
 """Up to this far ahead it is cheaper to read on than to seek, which throws away what was fetched."""
 READ_TIMEOUT_S = 30.0
+LOOK_AFTER_S = 0.5
+"""Where nothing comes for this long the topic may have nothing left to give: then it is asked where it begins."""
 RETRY_PAUSE_S = 1.0
 
 
@@ -30,8 +33,8 @@ class BatchReader:
     async def read(self, partition: int, offset: int) -> Batch:
         """Read the batch at ``offset``.
 
-        Raises ``CodecError`` where retention has removed it or it is no batch. Waits, and says so, while the broker does not
-        answer.
+        Raises ``BatchGoneError`` where retention has removed it, and ``CodecError`` where it is no batch. Waits, and says so,
+        while the broker does not answer.
         """
         while True:
             try:
@@ -51,15 +54,39 @@ class BatchReader:
             consumer = await self._positioned(partition, offset)
             async with asyncio.timeout(READ_TIMEOUT_S):
                 while True:
-                    record = await consumer.getone()
+                    record = await self._next_record(consumer, partition, offset)
                     self._next = (partition, record.offset + 1)
                     if record.offset == offset:
                         return decode_batch(record.value)
                     if record.offset > offset:
-                        raise CodecError(
-                            f"{self._topic}, partition {partition}: the batch at offset {offset} is gone (the next one is at {record.offset}): "
-                            "the topic's retention is shorter than batches wait; raise retention.ms or lower max_wait"
-                        )
+                        raise self._gone(partition, offset, record.offset)
+
+    async def _next_record(self, consumer: AIOKafkaConsumer, partition: int, offset: int) -> Any:
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_AFTER_S) as look:
+                    return await consumer.getone()
+            except TimeoutError:
+                if not look.expired():
+                    raise
+            # Retention may have emptied the partition, and then no later record comes to tell.
+            topic_partition = TopicPartition(self._topic, partition)
+            first = (await consumer.beginning_offsets([topic_partition]))[topic_partition]
+            if first > offset:
+                raise self._gone(partition, offset, first)
+
+    def _gone(self, partition: int, offset: int, first: int) -> BatchGoneError:
+        log.error(
+            "a batch that waited is lost: retention removed it from its topic; raise retention.ms or lower max_wait",
+            topic=self._topic,
+            partition=partition,
+            offset=offset,
+            next_offset=first,
+        )
+        return BatchGoneError(
+            f"{self._topic}, partition {partition}: the batch at offset {offset} is gone (the next one is at {first}): "
+            "the topic's retention is shorter than batches wait; raise retention.ms or lower max_wait"
+        )
 
     async def _positioned(self, partition: int, offset: int) -> AIOKafkaConsumer:
         consumer = self._consumer

@@ -7,13 +7,14 @@
     ├── LocalServerError             the local Kafka or Redis cannot be had or does not answer
     ├── PoisonError                  one source record is unusable: it goes to the dead letters, the worker goes on
     ├── CodecError                   a record of one of our own topics or tables cannot be read: the worker stops
+    ├── BatchGoneError               retention removed a batch that still waited: it is discarded, the worker goes on
     ├── SourceRecreatedError         a source topic's offsets start again: the worker stops rather than skip events
     ├── SequenceGapError             a lane's numbers have a hole, so an event is missing: the worker stops
     ├── UnsupportedFeatureError      a Faust feature that the chunk engine does not offer was used
     └── SendFailedError              the broker did not take a record: the worker stops, nothing is committed
 
-The class decides who reacts. ``PoisonError`` is the only one that a worker survives; all others end it with the
-message, because going on would lose events.
+The class decides who reacts. ``PoisonError`` and ``BatchGoneError`` are the only ones that a worker survives; all others
+end it with the message, because going on would lose events.
 """
 
 
@@ -50,6 +51,10 @@ class PoisonError(DistributaryError):
 
 class CodecError(DistributaryError):
     """A record that Distributary itself wrote cannot be read back."""
+
+
+class BatchGoneError(DistributaryError):
+    """A batch that waits is in its topic no more: the topic's retention is shorter than the batch waited."""
 
 
 class SourceRecreatedError(DistributaryError):

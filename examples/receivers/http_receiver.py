@@ -6,9 +6,11 @@ Needs aiohttp. It keeps what it has taken in SQLite, and answers only when that 
 
 1. verify the signature (Standard Webhooks), where secrets are given, and the Authorization header, where one is given;
 2. look ``webhook-id`` up: the same delivery may come again, and is then answered with 200 and nothing else;
-3. number the events by ``distributary-sequence``, and store each under its lane and number, which are unique.
+3. number the events by ``distributary-sequence``, and store each under its lane and number, which are unique. Where only
+   their count is said, since they lie scattered in many ranges, store each under its lane and uuid instead.
 
-``GET /stats`` tells how many events are there, how many came again, and which numbers are missing.
+``GET /stats`` tells how many events are there, how many came again, and which numbers are missing. Those of scattered events
+count as missing too, since nobody says which they are; ``scattered`` is how many there are.
 """
 
 import argparse
@@ -33,6 +35,7 @@ LARGEST_BODY_BYTES = 16 << 20
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS deliveries (webhook_id TEXT PRIMARY KEY, taken_at REAL, repeats INTEGER DEFAULT 0) STRICT;
 CREATE TABLE IF NOT EXISTS events (lane TEXT, number INTEGER, event TEXT, PRIMARY KEY (lane, number)) STRICT;
+CREATE TABLE IF NOT EXISTS scattered (lane TEXT, uuid TEXT, event TEXT, PRIMARY KEY (lane, uuid)) STRICT;
 """
 
 # Numbers between two that are there. They belong to batches that are still being tried, or were parked.
@@ -70,15 +73,22 @@ def verify_signature(headers: Mapping[str, str], body: bytes, secrets: list[str]
     raise RefusedError(401, "no signature in webhook-signature fits")
 
 
-def numbers_of(sequence: str) -> tuple[str, list[int]]:
-    """The lane and the numbers that ``distributary-sequence`` names: ``crm 3-5,17-18`` is 3, 4 and 17 of crm."""
+def numbers_of(sequence: str) -> tuple[str, list[int] | None, int]:
+    """The lane that ``distributary-sequence`` names, the numbers, and how many: ``crm 3-5,17-18`` is 3, 4 and 17 of crm.
+
+    ``crm 3-9000~700`` is 700 numbers from 3 to 8999, not told which.
+    """
     try:
         lane, _, ranges = sequence.partition(" ")
+        _, is_scattered, count = ranges.partition("~")
+        if is_scattered:
+            return lane, None, int(count)
         pairs = [part.split("-") for part in ranges.split(",")]
         numbers = [number for first, end in pairs for number in range(int(first), int(end))]
     except ValueError:
-        raise RefusedError(400, "distributary-sequence is not LANE FIRST-END[,FIRST-END...]") from None
-    return lane, numbers
+        forms = "LANE FIRST-END[,FIRST-END...] or LANE FIRST-END~COUNT"
+        raise RefusedError(400, f"distributary-sequence is not {forms}") from None
+    return lane, numbers, len(numbers)
 
 
 def events_of(body: bytes) -> list[Any]:
@@ -103,8 +113,9 @@ class Store:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.executescript(SCHEMA)
 
-    def keep(self, webhook_id: str, lane: str, numbers: list[int], events: list[Any]) -> None:
+    def keep(self, webhook_id: str, lane: str, numbers: list[int] | None, events: list[Any]) -> None:
         """Keep a delivery and its events, all or nothing; on disk when this returns."""
+        texts = [json.dumps(event, ensure_ascii=False) for event in events]
         with self._lock, self._connection:  # the connection is one transaction
             # A delivery that was seen before: done already. Rows may be deleted after a few days: none comes that late.
             seen = self._connection.execute(
@@ -113,22 +124,29 @@ class Store:
             if seen.rowcount:
                 return
             self._connection.execute("INSERT INTO deliveries VALUES (?, ?, 0)", (webhook_id, time.time()))
-            # Parts of a batch have names of their own, so the numbers decide in the end: each is stored once.
+            # Parts of a batch have names of their own, so the numbers decide in the end: each is stored once. Where they
+            # are not known, uuids do.
+            if numbers is None:
+                table = "scattered"
+                keys = [str(event.get("uuid") or text) for event, text in zip(events, texts, strict=True)]
+            else:
+                table, keys = "events", numbers
             self._connection.executemany(
-                "INSERT OR IGNORE INTO events VALUES (?, ?, ?)",
-                [
-                    (lane, number, json.dumps(event, ensure_ascii=False))
-                    for number, event in zip(numbers, events, strict=True)
-                ],
+                f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?)",  # noqa: S608  one of two words
+                [(lane, key, text) for key, text in zip(keys, texts, strict=True)],
             )
 
     def stats(self) -> dict[str, Any]:
         """What is there, and what is not."""
         with self._lock:
             (events,) = self._connection.execute("SELECT COUNT(*) FROM events").fetchone()
+            (scattered,) = self._connection.execute("SELECT COUNT(*) FROM scattered").fetchone()
             repeats = self._connection.execute("SELECT COALESCE(SUM(repeats), 0) FROM deliveries").fetchone()[0]
             gaps = self._connection.execute(GAPS).fetchall()
-        return {"events": events, "repeats": repeats, "gaps": [f"{lane} {first}-{end}" for lane, first, end in gaps]}
+        told = {"events": events + scattered, "repeats": repeats}
+        if scattered:
+            told["scattered"] = scattered
+        return told | {"gaps": [f"{lane} {first}-{end}" for lane, first, end in gaps]}
 
 
 class Receiver:
@@ -144,10 +162,10 @@ class Receiver:
         body = await request.read()  # unpacked already, where it came as gzip
         try:
             self._check(request.headers, body)
-            lane, numbers = numbers_of(request.headers.get("distributary-sequence", ""))
+            lane, numbers, count = numbers_of(request.headers.get("distributary-sequence", ""))
             events = events_of(body)
-            if len(events) != len(numbers):
-                raise RefusedError(400, f"{len(events)} events came with {len(numbers)} numbers")  # noqa: TRY301
+            if len(events) != count:
+                raise RefusedError(400, f"{len(events)} events came with {count} numbers")  # noqa: TRY301
         except RefusedError as error:
             return web.Response(status=error.status, text=str(error))
         if request.headers.get("distributary-purpose") == "test":

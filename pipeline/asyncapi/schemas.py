@@ -71,7 +71,8 @@ def delivery_headers(*, authorization: bool = True, more: Mapping[str, str] | No
     known = {
         "webhook-id": "The name of these events, the same on every try: LANE:FIRST-END, and ~COUNT where numbers between are missing.",
         "webhook-timestamp": "UNIX seconds of this try.",
-        "distributary-sequence": "LANE FIRST-END[,FIRST-END...]: the sequence numbers of the events inside, END not included.",
+        "distributary-sequence": "LANE FIRST-END[,FIRST-END...]: the sequence numbers of the events inside, END not included; "
+        "LANE FIRST-END~COUNT where that would be longer than 4 KiB.",
         "distributary-purpose": "backfill or test, where the events have not just happened; else absent.",
     }
     if authorization:

@@ -4,6 +4,7 @@ A pure state machine. Times are UNIX seconds, since the state is stored and outl
 """
 
 import enum
+import math
 import zlib
 from dataclasses import dataclass
 from typing import Final
@@ -16,9 +17,6 @@ from pipeline.model.integration import BreakerSettings
 _PAUSE_GROWTH: Final = 2.0
 _SPREAD: Final = 0.25
 """A pause is longer by up to this part of itself, by the lane's name: lanes that failed together do not probe together."""
-
-_PROBE_PATIENCE_S: Final = 1800.0
-"""A probe that has not ended after this long is taken for lost: another one may go."""
 
 
 class BreakerState(enum.StrEnum):
@@ -110,11 +108,14 @@ class Breaker:
 
     @property
     def next_probe_at(self) -> float | None:
-        """When the next try may go, in UNIX seconds; ``None`` while the breaker is closed."""
+        """When the next try may go, in UNIX seconds; ``None`` while the breaker is closed.
+
+        Infinite while the probe is under way, however long that takes: it ends, or is abandoned, and then it is known.
+        """
         row = self._row
         if not row.opened_at:
             return None
-        return row.probe_at + _PROBE_PATIENCE_S if row.probe_at else row.next_probe_at
+        return math.inf if row.probe_at else row.next_probe_at
 
     def may_try(self, now: float) -> bool:
         """Whether a try may begin; while the breaker is not closed the next one is its probe (``on_probe_started``)."""
@@ -122,16 +123,19 @@ class Breaker:
         return at is None or now >= at
 
     def on_probe_started(self, now: float) -> Change | None:
-        """A try begins that ``may_try`` let through. Gives the change to ``PROBING``; ``None`` while closed."""
+        """A try begins ``now`` that ``may_try`` let through. Gives the change to ``PROBING``; ``None`` while closed."""
         was = self.state
         if was is BreakerState.CLOSED:
             return None
         self._row = msgspec.structs.replace(self._row, probe_at=now)
         return Change(BreakerState.PROBING, was, "the pause is over", self._row.opened_at)
 
-    def on_try_abandoned(self) -> None:
-        """The probe was called off and says nothing (a worker that stops); the next one may go at once."""
-        if self._row.probe_at:
+    def on_try_abandoned(self, *, started_at: float) -> None:
+        """A try that began at ``started_at`` says nothing (its worker stops, or it asks for less).
+
+        Where it was the probe, the next one may go at once.
+        """
+        if self._is_probe(started_at):
             self._row = msgspec.structs.replace(self._row, probe_at=0.0)
 
     def on_try_ended(
@@ -139,19 +143,23 @@ class Breaker:
         succeeded: bool,  # noqa: FBT001 the one thing that it is told
         now: float,
         *,
+        started_at: float,
         is_exhausted: bool = False,
         detail: str = "",
     ) -> Change | None:
-        """A try ended ``now``: ``succeeded`` is what ``endpoint_works`` says of it.
+        """A try that began at ``started_at`` ended ``now``: ``succeeded`` is what ``endpoint_works`` says of it.
 
         ``is_exhausted``: its batch has no try left. ``detail`` is what the endpoint said, for the reason of a change.
-        A try that began before the breaker opened, and ends in a failure while it is open, changes nothing.
+        A try that began before the breaker opened, and fails while it is open or its probe is under way, changes nothing;
+        where it succeeds, the breaker closes.
         """
         if not self._settings.enabled:
             return None
         if succeeded:
             return self._close(now)
         row, was = self._row, self.state
+        if was is not BreakerState.CLOSED and not self._is_probe(started_at):
+            return None
         self._row = row = msgspec.structs.replace(
             row,
             failures=row.failures + 1,
@@ -160,11 +168,15 @@ class Breaker:
         )
         if was is BreakerState.PROBING:
             return self._open(now, was, row.pause_s * _PAUSE_GROWTH, "the endpoint still fails", detail)
-        if was is BreakerState.CLOSED and self._has_failed_enough(now):
+        if self._has_failed_enough(now):
             return self._open(
                 now, was, self._settings.pause_s, f"{row.failures} tries failed one after the other", detail
             )
         return None
+
+    def _is_probe(self, started_at: float) -> bool:
+        # Not "no earlier than the probe": the wall clock may have been set back since the other began.
+        return self._row.probe_at > 0.0 and started_at == self._row.probe_at
 
     def _has_failed_enough(self, now: float) -> bool:
         row = self._row

@@ -2,8 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from pipeline.clock import Clock
 from pipeline.delivery.bodies import Bodies
@@ -17,13 +18,16 @@ from pipeline.delivery.readback import Readback, ReadBatch
 from pipeline.delivery.rotation import Rotation
 from pipeline.delivery.rows import Fate
 from pipeline.delivery.schedule import INTEGRATION_REMOVED, WAITED_TOO_LONG, is_overdue
+from pipeline.delivery.slots import SlotShare
 from pipeline.delivery.timer import Due, DueTimer
 from pipeline.delivery.views import LaneView, view_of
 from pipeline.delivery.writes import DeliveryWrites
+from pipeline.errors import BatchGoneError
 from pipeline.model.attempt import Outcome
 from pipeline.model.batch import Batch, Request, integration_of
 
 _ROOM_CHECK_S = 1.0
+_SAME_MOMENT_S = 0.001
 
 
 class DeliveryCore:
@@ -50,8 +54,7 @@ class DeliveryCore:
         self._limits = limits or DeliveryLimits()
         self._observer: DeliveryObserver = observer or SilentObserver()
         self._flights: dict[asyncio.Task[Outcome], Flight] = {}
-        self._unanswered = 0
-        self._without_slot: list[Lane] = []
+        self._slots = SlotShare(self._limits.slots)
         self._rotation = Rotation(self._limits.quantum_bytes)
         self._bodies = Bodies(self._limits, self._observer)
         self._endings = Endings(kind, clock, self._bodies, self._observer)
@@ -62,7 +65,8 @@ class DeliveryCore:
             self._limits,
             self._bodies,
             may_read_now=self._may_read_now,
-            on_body=self._on_body,
+            on_body=partial(self._call, self._on_body),
+            on_gone=partial(self._call, self._on_gone),
             on_error=self._fail,
         )
         self._is_stopping = False
@@ -130,6 +134,7 @@ class DeliveryCore:
                 task.cancel()
         self._readback.cancel(revoked_only=True)
         self._timer.drop_revoked()
+        self._slots.drop_revoked()
         self._go_on()
 
     # in
@@ -235,6 +240,16 @@ class DeliveryCore:
 
     def wake(self) -> None:
         """Do what is due."""
+        self._call(self._wake)
+
+    def _call(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Do what the event loop called for: it would only log an error, and what was at work would stand still."""
+        try:
+            work(*arguments)
+        except Exception as error:  # noqa: BLE001  whatever it is ends the core, which says so
+            self._fail(error)
+
+    def _wake(self) -> None:
         now = self._clock.wall_s()
         for lane, what in self._timer.pop_due():
             if what is Due.EXPIRY:
@@ -287,7 +302,11 @@ class DeliveryCore:
         while len(self._flights) < self._limits.slots and self._may_write_more():
             turn = self._rotation.next() if self._is_running else None
             if turn is None:
-                return
+                waiting = self._slots.next_lane() if self._is_running else None
+                if waiting is None:
+                    return
+                self._rotation.add(waiting)
+                continue
             lane, pending = turn
             now, now_s = self._clock.wall_s(), self._clock.monotonic_s()
             if is_overdue(pending.sealed_at + lane.max_wait_s, now):
@@ -300,12 +319,11 @@ class DeliveryCore:
                 self._rotation.leave(lane)
                 self._readback.ask(lane)
                 self._readback.start()
-            elif not self._may_use_slot(lane):
+            elif not self._slots.may_begin(lane):
                 self._rotation.leave(lane)
-                self._without_slot.append(lane)
             elif (wait_s := lane.gate.wait_s(pending.body, now=now, now_s=now_s)) > 0:
                 self._rotation.leave(lane)
-                if now_s + wait_s < lane.turn_due_s:
+                if now_s + wait_s < lane.turn_due_s - _SAME_MOMENT_S:
                     lane.turn_due_s = now_s + wait_s
                     self._timer.add_in(wait_s, lane, Due.TURN)
             else:
@@ -313,22 +331,11 @@ class DeliveryCore:
                 lane.pop()
                 self._try(Flight(lane, pending, pending.body, now, now_s))
 
-    def _may_use_slot(self, lane: Lane) -> bool:
-        """Lanes whose endpoint gave no answer of late share half of the slots; where these run short, each gets one.
-
-        Or a few that hang would hold them all until they time out, and nobody else could send.
-        """
-        if lane.gate.answers:
-            return True
-        most = max(1, self._limits.slots // 2)
-        return self._unanswered < (most // 2 if lane.in_flight else most)
-
     def _try(self, flight: Flight) -> None:
         lane, pending, now = flight.lane, flight.pending, flight.started_at
         assert lane.endpoint is not None, "a lane without an endpoint offers nothing"
         lane.in_flight += 1
-        flight.is_unanswered = not lane.gate.answers
-        self._unanswered += flight.is_unanswered
+        self._slots.begin(flight)
         pending.is_in_flight = True
         change = lane.gate.on_started(now=now, now_s=flight.started_s)
         if change is not None:
@@ -336,7 +343,7 @@ class DeliveryCore:
         self._observer.started(lane.name, pending.attempts + 1, max(0.0, now - pending.sealed_at))
         task = asyncio.get_running_loop().create_task(lane.endpoint.sink.send(flight.body, now_s=now))
         self._flights[task] = flight
-        task.add_done_callback(partial(self._on_landed, flight))
+        task.add_done_callback(partial(self._call, self._on_landed, flight))
         if len(lane.held) < len(lane.pending.waiting):
             self._readback.ask(lane)
 
@@ -344,22 +351,19 @@ class DeliveryCore:
         del self._flights[task]
         lane = flight.lane
         lane.in_flight -= 1
-        if flight.is_unanswered:
-            self._unanswered -= 1
-            without_slot, self._without_slot = self._without_slot, []
-            for waiting in without_slot:
-                self._rotation.add(waiting)
+        self._slots.end(flight)
         flight.pending.is_in_flight = False
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._fail(error)
         elif lane.is_revoked or (task.cancelled() and self._is_stopping):
-            lane.gate.on_abandoned()  # it stays pending, here or with the partition's new owner
+            lane.gate.on_abandoned(flight)  # it stays pending, here or with the partition's new owner
         elif task.cancelled():
             name = flight.pending.name(lane.name)
             self._fail(RuntimeError(f"the try of {name} was cancelled by its own sink"))
         else:
             self._landing.land(flight, task.result())
+            self._watch_expiry(lane)
             self._rotation.add(lane)
         self._go_on()
 
@@ -374,8 +378,17 @@ class DeliveryCore:
     def _on_body(self, lane: Lane, pending: PendingBatch, body: Batch) -> None:
         if lane.to_give_up and lane.to_give_up[0][0] is pending:
             self._give_up(lane, pending, body, lane.to_give_up.popleft()[1])
-        elif pending.fate is None and pending.body is None:
+        elif pending.fate is None and pending.body is None and body.ranges == pending.ranges:
             self._bodies.hold(lane, pending, body)
+        if lane.to_give_up or len(lane.held) < len(lane.pending.waiting):
+            self._readback.ask(lane)
+        self._rotation.add(lane)
+        self._go_on()
+
+    def _on_gone(self, lane: Lane, pending: PendingBatch, error: BatchGoneError) -> None:
+        """A body that retention removed: nobody can send it or park it any more."""
+        if pending.fate is None and pending.body is None and lane.withdraw(pending):
+            self._endings.finish(lane, pending, Fate.DISCARDED, str(error))
         if lane.to_give_up or len(lane.held) < len(lane.pending.waiting):
             self._readback.ask(lane)
         self._rotation.add(lane)

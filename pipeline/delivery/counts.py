@@ -3,8 +3,9 @@
 from pipeline.delivery.breaker import BreakerRow
 from pipeline.delivery.rows import ROW_VERSION, Fate, HourRow, LaneRow
 
-HOURS_KEPT = 14 * 24
-"""Hours whose counts are kept: longer than anything waits and is parked. Of older ones only what waits keeps its row."""
+HOURS_KEPT = 2 * 24
+"""Hours whose counts are kept in any case; longer, where something of them waits or is parked."""
+_LONGEST_KEPT = 21 * 24
 
 
 class Counts:
@@ -53,16 +54,18 @@ class Counts:
 class HourCount:
     """Events of the windows that were opened in one hour."""
 
-    __slots__ = ("done", "registered")
+    __slots__ = ("delivered", "discarded", "parked", "registered")
 
-    def __init__(self) -> None:
-        self.registered = 0
-        self.done = dict.fromkeys(Fate, 0)
+    def __init__(self, registered: int = 0, delivered: int = 0, parked: int = 0, discarded: int = 0) -> None:
+        self.registered = registered
+        self.delivered = delivered
+        self.parked = parked
+        self.discarded = discarded
 
     @property
     def waiting(self) -> int:
         """Events that are not done."""
-        return self.registered - sum(self.done.values())
+        return self.registered - self.delivered - self.parked - self.discarded
 
 
 class Hours:
@@ -75,20 +78,31 @@ class Hours:
     def registered(self, hour: int, events: int) -> None:
         """So many more came; hours that are long over are forgotten."""
         if hour not in self.by_hour:
-            for old in [each for each in self.by_hour if each < hour - HOURS_KEPT and not self.by_hour[each].waiting]:
+            for old in [each for each, count in self.by_hour.items() if _may_go(each, count, hour)]:
                 del self.by_hour[old]
                 self._changed.add(old)
         self._count(hour).registered += events
 
     def add(self, hour: int, fate: Fate, events: int) -> None:
         """So many more ended so; fewer, where ``events`` is below 0."""
-        self._count(hour).done[fate] += events
+        count = self._count(hour)
+        match fate:
+            case Fate.DELIVERED:
+                count.delivered += events
+            case Fate.PARKED:
+                count.parked += events
+            case Fate.DISCARDED:
+                count.discarded += events
+
+    def recall(self, hour: int, parked: int) -> None:
+        """Events that were parked are taken up again; count them in an hour that was forgotten meanwhile."""
+        if hour not in self.by_hour:
+            count = self._count(hour)
+            count.registered = count.parked = parked
 
     def restore(self, hour: int, row: HourRow) -> None:
         """As a stored row has it."""
-        count = self.by_hour[hour] = HourCount()
-        count.registered = row.registered
-        count.done.update({Fate.DELIVERED: row.delivered, Fate.PARKED: row.parked, Fate.DISCARDED: row.discarded})
+        self.by_hour[hour] = HourCount(row.registered, row.delivered, row.parked, row.discarded)
 
     def take(self) -> dict[int, HourRow | None]:
         """What changed since the last take; ``None`` removes the row."""
@@ -106,5 +120,10 @@ class Hours:
         count = self.by_hour.get(hour)
         if count is None:
             return None
-        done = count.done
-        return HourRow(ROW_VERSION, count.registered, done[Fate.DELIVERED], done[Fate.PARKED], done[Fate.DISCARDED])
+        return HourRow(ROW_VERSION, count.registered, count.delivered, count.parked, count.discarded)
+
+
+def _may_go(hour: int, count: HourCount, newest: int) -> bool:
+    if hour >= newest - HOURS_KEPT or count.waiting:
+        return False
+    return not count.parked or hour < newest - _LONGEST_KEPT

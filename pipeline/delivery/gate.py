@@ -51,7 +51,10 @@ class Gate:
         return self._breaker is not None and self._breaker.is_open
 
     def wait_s(self, body: Batch, *, now: float, now_s: float) -> float:
-        """How long a try of ``body`` must wait; 0 where it may begin now, and then it has taken its share of the rate."""
+        """How long a try of ``body`` must wait; 0 where it may begin now, and then it has taken its share of the rate.
+
+        Infinite while the one try that a pause lets go is under way: to be asked again when that ends.
+        """
         assert self._breaker is not None, "a lane without an endpoint offers nothing"
         assert self._endpoint is not None, "a lane without an endpoint offers nothing"
         if not self._breaker.may_try(now):
@@ -70,10 +73,10 @@ class Gate:
         self._keep()
         return change
 
-    def on_abandoned(self) -> None:
+    def on_abandoned(self, flight: "Flight") -> None:
         """A try was called off."""
         if self._breaker is not None:
-            self._breaker.on_try_abandoned()
+            self._breaker.on_try_abandoned(started_at=flight.started_at)
             self._keep()
 
     def on_ended(
@@ -82,7 +85,7 @@ class Gate:
         """A try ended; ``is_exhausted`` says that its batch gives up."""
         assert self._breaker is not None, "it was tried"
         flight.pending.tried_at = now
-        self.answers = outcome.verdict is not Verdict.RETRY or outcome.status is not None or bool(outcome.arrived)
+        self.answers = not outcome.is_unanswered
         self._pause.on_ended(outcome, started_s=flight.started_s, now_s=now_s)
         self._cap.on_ended(
             delivered=outcome.verdict is Verdict.DELIVERED,
@@ -95,10 +98,12 @@ class Gate:
         if works:
             self._last_delivered_at = now
         if asks_for_less(outcome):
-            self._breaker.on_try_abandoned()  # it answers: the pause is what it needs
+            self._breaker.on_try_abandoned(started_at=flight.started_at)  # it answers: the pause is what it needs
             change = None
         else:
-            change = self._breaker.on_try_ended(works, now, is_exhausted=is_exhausted, detail=outcome.detail)
+            change = self._breaker.on_try_ended(
+                works, now, started_at=flight.started_at, is_exhausted=is_exhausted, detail=outcome.detail
+            )
         self._keep()
         return change
 
@@ -116,13 +121,14 @@ class Gate:
     def resume(self, now: float) -> Change | None:
         """Somebody says that the endpoint is to be tried again."""
         self._pending.halted_for = ""
+        self._pause = LanePause()
         change = self._breaker.close(now, "resumed by hand") if self._breaker is not None else None
         self._keep()
         return change
 
     def _keep(self) -> None:
-        assert self._breaker is not None, "a lane without an endpoint is not tried"
-        self._pending.breaker = self._breaker.row if self._breaker.is_open else None
+        is_open = self._breaker is not None and self._breaker.is_open
+        self._pending.breaker = self._breaker.row if self._breaker is not None and is_open else None
 
 
 def _fingerprint(url: str) -> str:

@@ -5,7 +5,7 @@ from pipeline.delivery.bodies import Bodies
 from pipeline.delivery.endings import Endings
 from pipeline.delivery.endpoint import DeliveryObserver
 from pipeline.delivery.lane import Flight, Lane
-from pipeline.delivery.partial import share_out
+from pipeline.delivery.partial import Share, share_out
 from pipeline.delivery.pending import PendingBatch
 from pipeline.delivery.rows import Fate
 from pipeline.delivery.schedule import Decision, decide, fate_of_what_gives_up
@@ -33,22 +33,26 @@ class Landing:
         assert lane.endpoint is not None, "it was tried"
         now, now_s = self._clock.wall_s(), self._clock.monotonic_s()
         retry = lane.endpoint.integration.retry
-        arrived, refused, rest = share_out(pending.ranges, outcome)
+        share = share_out(pending.ranges, outcome)
+        arrived, refused, rest = share.arrived, share.refused, share.rest
         pending.attempts += 1
         is_progress = bool(arrived) and outcome.is_cut_short  # those that were not tried have lost no try
-        pending.forgiven += is_progress or not lane.gate.counts_as_attempt(outcome, pending, now=now)
+        is_forgiven = (
+            is_progress or outcome.hint is Hint.GONE or not lane.gate.counts_as_attempt(outcome, pending, now=now)
+        )
+        pending.forgiven += is_forgiven
         decision = Decision(None, now)
         if rest and not _goes_on(outcome, rest):
             deadline = pending.sealed_at + lane.max_wait_s
             decision = decide(
                 outcome, attempts=pending.attempts - pending.forgiven, retry=retry, deadline=deadline, now=now
             )
-        self._tell(flight, outcome, decision, arrived, rest)
+        self._tell(flight, outcome, decision, share)
         change = lane.gate.on_ended(outcome, flight, now=now, now_s=now_s, is_exhausted=decision.fate is not None)
         if change is not None:
             self._observer.breaker_changed(lane.name, change)
-        for events, detail in refused:
-            self._refuse(lane, pending, events, detail, fate_of_what_gives_up(retry))
+        if refused:
+            self._refuse(lane, pending, refused, share.reason, fate_of_what_gives_up(retry))
         if pending.fate is None and arrived and not rest:
             self._endings.finish(lane, pending, Fate.DELIVERED)
         elif arrived and rest:
@@ -61,7 +65,7 @@ class Landing:
     def _settle_rest(self, lane: Lane, pending: PendingBatch, outcome: Outcome, decision: Decision) -> None:
         if outcome.hint is Hint.GONE:
             lane.gate.halt()
-            self._endings.state_of(lane).touch(lane.name)
+            self._endings.retried_at(lane, pending, 0.0)
             lane.put_back(pending)
             self._observer.halted(lane.name, outcome.detail)
         elif _is_to_be_cut(outcome, pending.ranges):
@@ -92,18 +96,21 @@ class Landing:
         lane.put_back(later)
         lane.put_back(pending)
 
-    def _tell(self, flight: Flight, outcome: Outcome, decision: Decision, arrived: Ranges, rest: Ranges) -> None:
+    def _tell(self, flight: Flight, outcome: Outcome, decision: Decision, share: Share) -> None:
+        assert flight.lane.endpoint is not None, "it was tried"
         final = decision.fate
-        if not rest:
-            final = Fate.DELIVERED if arrived else Fate.PARKED
+        if not share.rest:
+            gives_up = fate_of_what_gives_up(flight.lane.endpoint.integration.retry)
+            final = Fate.DELIVERED if share.arrived else gives_up
+        is_tried_again = bool(share.rest) and decision.fate is None and outcome.hint is not Hint.GONE
         self._endings.tried(
             flight.lane,
             flight.pending,
             outcome,
             started_at=flight.started_at,
-            next_at=decision.next_at if rest and decision.fate is None else None,
+            next_at=decision.next_at if is_tried_again else None,
             final=final,
-            arrived_events=count_of(arrived) if outcome.verdict is not Verdict.DELIVERED else 0,
+            arrived_events=count_of(share.arrived) if share.rest or share.refused else 0,
         )
 
     def _body(self, pending: PendingBatch) -> Batch:

@@ -105,6 +105,18 @@ class Lane:
         """A batch that was the head is that again."""
         self.first_tries.appendleft(pending)
 
+    def withdraw(self, pending: PendingBatch) -> bool:
+        """Take a batch out of the queue, wherever it stands there; gives whether it did."""
+        for queue in (self.first_tries, self.retries):
+            if pending in queue:
+                queue.remove(pending)
+                return True
+        for given_up in self.to_give_up:
+            if given_up[0] is pending:
+                self.to_give_up.remove(given_up)
+                return True
+        return False
+
     def upcoming(self, count: int) -> Iterator[PendingBatch]:
         """The next ``count`` batches in the order of their turns."""
         return islice(chain(self.first_tries, self.retries), count)

@@ -32,6 +32,8 @@ from pipeline.model.ranges import Ranges, count_of, without
 HOUR_S = 3600
 PARKED_KEPT_S = 7 * 86400.0
 """How long a parked batch can be replayed: as long as its record stays in the parked topic."""
+MOST_PARKED = 20_000
+"""Batches of a lane that can be replayed; of more, the longest parked ones stay in the topic alone."""
 _LONGEST_REASON = 200
 
 
@@ -176,11 +178,12 @@ class PendingLane:
     def replay(self, batch: Batch, offset: int) -> Registered:
         """Take a parked batch up again. What is not parked (any more) was replayed before, or is none of this lane's."""
         row = self.parked.get(batch.first)
-        if row is None or row.end != batch.end or row.rest != batch.rest:
+        if row is None or row.end != batch.end or row.rest != batch.rest or offset <= row.offset:
             return self._known(batch, offset)
         del self.parked[batch.first]
         self._parked_changes[batch.first] = None
         pending = self._wait(batch, offset, row.hour)
+        self.hours.recall(row.hour, pending.events)
         self._count(Fate.PARKED, pending, -pending.events, batches=-1)
         return Registered(Arrival.NEW, batch, pending)
 
@@ -232,16 +235,21 @@ class PendingLane:
         del self.waiting[pending.first]
         self._count(fate, pending, pending.events, batches=1)
         self._changed[pending] = None
+        if self._restored.get(pending.offset) is pending:
+            del self._restored[pending.offset]
         if fate is Fate.PARKED:
-            row = ParkedRow(ROW_VERSION, pending.end, pending.rest, pending.hour, now, reason[:_LONGEST_REASON])
+            row = ParkedRow(
+                ROW_VERSION, pending.end, pending.rest, pending.hour, now, reason[:_LONGEST_REASON], pending.offset
+            )
             self.parked.pop(pending.first, None)
             self.parked[pending.first] = self._parked_changes[pending.first] = row
             self.forget_parked(now - PARKED_KEPT_S)
 
     def forget_parked(self, before: float) -> None:
-        """Drop the rows of what was parked before that time (UNIX seconds): its records are gone. The counts stay."""
-        while self.parked and (first := next(iter(self.parked))) is not None:
-            if self.parked[first].parked_at >= before:
+        """Drop the rows of what was parked before that time (UNIX seconds), and of more than are kept. The counts stay."""
+        while self.parked:
+            first = next(iter(self.parked))
+            if self.parked[first].parked_at >= before and len(self.parked) <= MOST_PARKED:
                 return
             del self.parked[first]
             self._parked_changes[first] = None

@@ -9,19 +9,19 @@ from pipeline.delivery.bodies import Bodies
 from pipeline.delivery.lane import Lane
 from pipeline.delivery.limits import DeliveryLimits
 from pipeline.delivery.pending import PendingBatch
-from pipeline.errors import SourceRecreatedError
+from pipeline.errors import BatchGoneError, SourceRecreatedError
 from pipeline.model.batch import Batch
 from pipeline.model.ranges import without
 
 ReadBatch = Callable[[int, int], Awaitable[Batch]]
-"""Reads the record at (partition, offset) of the batches topic."""
+"""Reads the record at (partition, offset) of the batches topic; raises ``BatchGoneError`` where it is there no more."""
 
 
 class Readback:
     """Lanes that ask, and the reads under way; one read a lane, a bounded number in all.
 
-    ``may_read_now`` says whether a body that is needed at once may be read, ``on_body`` is told of each body that came
-    and ``on_error`` of an error that ends the worker.
+    ``may_read_now`` says whether a body that is needed at once may be read, ``on_body`` is told of each body that came,
+    ``on_gone`` of each that is in the topic no more, and ``on_error`` of an error that ends the worker.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Readback:
         *,
         may_read_now: Callable[[], bool],
         on_body: Callable[[Lane, PendingBatch, Batch], None],
+        on_gone: Callable[[Lane, PendingBatch, BatchGoneError], None],
         on_error: Callable[[BaseException], None],
     ) -> None:
         self._read_batch = read_batch
@@ -39,6 +40,7 @@ class Readback:
         self._bodies = bodies
         self._may_read_now = may_read_now
         self._on_body = on_body
+        self._on_gone = on_gone
         self._on_error = on_error
         self._asking: deque[Lane] = deque()
         self._reads: dict[asyncio.Task[Batch], Lane] = {}
@@ -102,7 +104,10 @@ class Readback:
         if task.cancelled():
             return
         error = task.exception()
-        if error is not None:
+        if isinstance(error, BatchGoneError):
+            if not lane.is_revoked:
+                self._on_gone(lane, pending, error)
+        elif error is not None:
             self._on_error(error)
         elif not lane.is_revoked:
             self._on_body(lane, pending, task.result())

@@ -96,7 +96,10 @@ class BatchRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class ParkedRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A batch that gave up; its first sequence number stands in the key. ``parked_at`` is UNIX seconds."""
+    """A batch that gave up; its first sequence number stands in the key. ``parked_at`` is UNIX seconds.
+
+    ``offset`` is that of the record it came from: a replay that lies before it was done already.
+    """
 
     version: int
     end: int
@@ -104,6 +107,7 @@ class ParkedRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     hour: int
     parked_at: float
     reason: str
+    offset: int = -1
 
 
 class HourRow(msgspec.Struct, array_like=True, frozen=True, gc=False):

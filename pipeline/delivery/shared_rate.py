@@ -27,7 +27,8 @@ _LOT_S: Final = 0.1
 """A lot is what the whole rate gives in this time."""
 _LOT_LASTS_S: Final = 1.0
 _ANSWER_S: Final = 1.0
-_SOON_S: Final = 0.002
+_SOON_S: Final = 0.02
+_LATER_S: Final = 0.25
 _SHORTEST_REFUSAL_S: Final = 0.005
 _LONGEST_REFUSAL_S: Final = 5.0
 _FIRST_RETRY_S: Final = 1.0
@@ -100,24 +101,28 @@ class SharedRates:
             async with asyncio.timeout(_ANSWER_S):
                 granted = await self._limiter.hit(item, integration, cost=tokens)
         except (RedisError, OSError, TimeoutError) as error:
-            self._on_silence(error)
+            self._tell_silence(error)
+            self.hold_off()
             return None
         if self._is_away:
             self._is_away, self._retry_s, self._retry_at_s = False, _FIRST_RETRY_S, -math.inf
             log.info("redis answers again, rates are shared again")
         return granted
 
-    def _on_silence(self, error: Exception) -> None:
+    def hold_off(self) -> None:
+        """Leave Redis alone for a while, twice as long each time; rates go on alone meanwhile."""
+        if self.may_ask:  # several that asked at once count as one
+            self._retry_at_s = self.clock.monotonic_s() + self._retry_s
+            self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
+        self._is_away = True
+
+    def _tell_silence(self, error: Exception) -> None:
         if not self._is_away:
             log.warning(
                 "redis does not answer, each worker keeps to its share of shared rates",
                 share=round(self.share(), 3),
                 error=str(error) or type(error).__name__,
             )
-        if self.may_ask:  # several that asked at once count as one
-            self._retry_at_s = self.clock.monotonic_s() + self._retry_s
-            self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
-        self._is_away = True
 
 
 class SharedRate:
@@ -136,6 +141,7 @@ class SharedRate:
         self._ask_at_s = -math.inf
         self._alone: TokenBucket | None = None
         self._leasing: asyncio.Task[None] | None = None
+        self._leasing_since_s = -math.inf
 
     def try_take(self, events: int, now_s: float) -> float:
         """See ``Rate``. Starts to lease tokens where they run short; to be called on the event loop."""
@@ -158,7 +164,9 @@ class SharedRate:
             return 0.0
         self._wanted = max(self._wanted, needed)
         self._lease_soon()
-        return max(_SOON_S, self._ask_at_s - now_s)
+        # A lease that takes its time is asked after less often, so that many lanes that wait for it cost little.
+        asked_for_s = now_s - max(self._leasing_since_s, self._ask_at_s)
+        return max(_SOON_S, self._ask_at_s - now_s, min(asked_for_s, _LATER_S))
 
     async def stop(self) -> None:
         """Stop leasing."""
@@ -178,13 +186,21 @@ class SharedRate:
 
     def _lease_soon(self) -> None:
         if self._leasing is None and self._rates.may_ask:
+            self._leasing_since_s = self._rates.clock.monotonic_s()
             self._leasing = asyncio.get_running_loop().create_task(self._lease())
             self._leasing.add_done_callback(self._on_leased)
 
     def _on_leased(self, task: "asyncio.Task[None]") -> None:
         self._leasing = None
-        if not task.cancelled():
-            task.result()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error(
+                "tokens of a shared rate cannot be leased, the worker keeps to its share of it for a while",
+                integration=self._integration,
+                error=repr(error),
+                exc_info=error,
+            )
+            self._rates.hold_off()
 
     async def _lease(self) -> None:
         """Ask until there is what is wanted, or a lot where nothing is."""

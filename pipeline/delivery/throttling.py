@@ -16,7 +16,6 @@ LONGEST_ASKED_S: Final = 86_400.0
 
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_OWN_PAUSE_S: Final = 30.0
-_SCOUT_PATIENCE_S: Final = 660.0  # longer than any try takes
 _CATCH_UP_S: Final = 0.01
 
 _STRETCH_S: Final = 60.0
@@ -44,14 +43,20 @@ def counts_as_attempt(
 ) -> bool:
     """Whether a try that failed uses up one of its batch's tries.
 
-    It does not where the endpoint is throttled and takes others: it asked for less and the lane had a delivery within the
-    last five minutes, or it answered 503 without saying more and the lane had a delivery since this batch was tried
-    before. Such a batch goes on waiting, until ``max_wait`` at the longest. ``last_delivered_at`` is the lane's last
-    delivery, ``tried_before_at`` when the batch's previous try ended; ``None`` where there was none or nobody knows.
+    It does not where the endpoint asked for less and named a time: it says itself when to come again. Nor where it is
+    throttled and takes others: it asked for less without a time and the lane had a delivery within the last five minutes,
+    or it answered 503 without saying more and the lane had a delivery since this batch was tried before. Such a batch goes
+    on waiting, until ``max_wait`` at the longest. ``last_delivered_at`` is the lane's last delivery, ``tried_before_at``
+    when the batch's previous try ended; ``None`` where there was none or nobody knows.
     """
-    if outcome.hint is not Hint.THROTTLED or last_delivered_at is None:
+    if outcome.hint is not Hint.THROTTLED:
         return True
-    if asks_for_less(outcome) and now - last_delivered_at <= TAKES_OTHERS_S:
+    asks = asks_for_less(outcome)
+    if asks and outcome.retry_after_s is not None:
+        return False
+    if last_delivered_at is None:
+        return True
+    if asks and now - last_delivered_at <= TAKES_OTHERS_S:
         return False
     return tried_before_at is None or last_delivered_at <= tried_before_at
 
@@ -108,10 +113,10 @@ class LanePause:
     def ready_at(self, now_s: float) -> float:
         """When the next try may begin; at ``now_s`` or before means now.
 
-        While the scout is under way this is when it would be taken for lost.
+        Infinite while the scout is under way, however long that takes.
         """
         if self._scout_s is not None:
-            return self._scout_s + _SCOUT_PATIENCE_S
+            return math.inf
         if self.pace_per_s(now_s) is None:
             return self._paused_until_s
         return max(self._paused_until_s, self._next_start_s)

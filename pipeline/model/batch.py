@@ -80,11 +80,15 @@ class Batch(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     def only(self, ranges: Ranges) -> "Batch":
         """These events of the batch alone, as one of their own; all of them must be here."""
-        run, parts, position = self.run(), [], 0
+        run, parts, position, index = self.run(), [], 0, 0
         for first, end in self.ranges:
-            for low, high in ranges:
+            while index < len(ranges):
+                low, high = ranges[index]
                 if max(first, low) < min(end, high):
                     parts.append(run.part(position + max(first, low) - first, position + min(end, high) - first))
+                if high > end:
+                    break  # the next of our ranges may hold the rest of it
+                index += 1
             position += end - first
         kept = EventRun.join(parts)
         return msgspec.structs.replace(

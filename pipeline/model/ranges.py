@@ -23,16 +23,21 @@ def count_of(ranges: Ranges) -> int:
 
 
 def without(ranges: Ranges, gone: Ranges) -> Ranges:
-    """What of ``ranges`` is not in ``gone``; that may reach beyond them."""
+    """What of ``ranges`` is not in ``gone``, which is ascending too, need have no gaps, and may reach beyond them."""
     left: list[tuple[int, int]] = []
+    index = 0
     for first, end in ranges:
         position = first
-        for gone_first, gone_end in gone:
-            if gone_end <= position or gone_first >= end:
-                continue
+        while index < len(gone):
+            gone_first, gone_end = gone[index]
+            if gone_first >= end:
+                break
             if gone_first > position:
                 left.append((position, gone_first))
-            position = gone_end
+            position = max(position, gone_end)
+            if gone_end > end:
+                break  # the next range may begin in it
+            index += 1
         if position < end:
             left.append((position, end))
     return tuple(left)

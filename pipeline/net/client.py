@@ -242,7 +242,7 @@ def _session(resolver: AbstractResolver, guard: AddressGuard | None) -> aiohttp.
 async def _read_answer(response: aiohttp.ClientResponse, head_bytes: int) -> tuple[bytes, int, bool]:
     """Read an answer's body, up to the bounds. Returns its head, its size if known, and whether the head is all of it."""
     announced = response.content_length
-    most = ANSWER_READ_BYTES if announced is None or announced <= ANSWER_READ_BYTES else ANSWER_HEAD_BYTES
+    most = ANSWER_READ_BYTES if announced is None or announced <= ANSWER_READ_BYTES else head_bytes
     stream = response.content
     read = bytearray()
     if stream.is_eof():

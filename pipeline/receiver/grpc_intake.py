@@ -7,8 +7,8 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from pipeline.model.batch import batch_id, parse_batch_id
-from pipeline.model.ranges import count_of, ranges_of, without
+from pipeline.model.batch import batch_id
+from pipeline.model.ranges import ranges_of, without
 from pipeline.receiver.read import Place, UnacceptableError, read_place
 from pipeline.receiver.tally import Delivery
 from pipeline.wire.distributary.eventstream.v1.event_stream_pb2 import DeliverRequest, Event, EventResult
@@ -17,20 +17,10 @@ _UNIX_SECONDS: Final = re.compile(r"\d{1,12}")
 
 
 def place_of(metadata: Mapping[str, str], *, verify: bool) -> Place:
-    """Which events a stream with this metadata carries; raises ``UnacceptableError``.
-
-    ``distributary-sequence`` is not sent where it would be long: the name then tells between which numbers the events lie.
-    """
+    """Which events a stream with this metadata carries; raises ``UnacceptableError``."""
     if verify and not _UNIX_SECONDS.fullmatch(metadata.get("webhook-timestamp", "")):
         raise UnacceptableError("timestamp", "expected metadata webhook-timestamp with UNIX seconds")
-    if "distributary-sequence" in metadata:
-        return read_place(metadata, verify=verify)
-    name = metadata.get("webhook-id", "")
-    try:
-        lane, first, end = parse_batch_id(name)
-    except ValueError as error:
-        raise UnacceptableError("webhook-id", f"metadata webhook-id: {error}") from error
-    return Place(name, lane, ((first, end),))
+    return read_place(metadata, verify=verify)
 
 
 class Intake:
@@ -91,10 +81,8 @@ class Intake:
         return not self._taken
 
     def delivery(self) -> Delivery:
-        """All that was taken."""
-        ranges = ranges_of(self._taken)
-        is_whole = count_of(ranges) == count_of(self._place.ranges)
-        place = self._place if is_whole else self._place._replace(ranges=ranges)
+        """All that was taken. Each event says its own number, so they are known even where the metadata name few."""
+        place = self._place._replace(ranges=ranges_of(self._taken), scattered_count=None)
         return place.delivery([self._taken[number] for number in sorted(self._taken)], self._body_bytes)
 
     def _check(self, events: Sequence[Event]) -> None:
@@ -107,3 +95,7 @@ class Intake:
         if strange:
             detail = f"event {strange[0][0]} is not among those that the metadata announce"
             raise UnacceptableError("sequence", detail)
+        come = len(self._taken.keys() | {event.sequence for event in events})
+        if come > self._place.event_count:
+            detail = f"{come} events came, the metadata announce {self._place.event_count}"
+            raise UnacceptableError("count", detail)

@@ -13,7 +13,7 @@ from pipeline.receiver.http_server import Request
 from pipeline.receiver.tally import Delivery
 
 _RANGE: Final = r"(\d{1,19})-(\d{1,19})"
-_SEQUENCE: Final = re.compile(rf"(\S{{1,80}}) {_RANGE}((?:,\d{{1,19}}-\d{{1,19}})*)")
+_SEQUENCE: Final = re.compile(rf"(\S{{1,80}}) {_RANGE}(?:~(\d{{1,6}})|((?:,\d{{1,19}}-\d{{1,19}})*))")
 _MOST_UNPACKED_BYTES: Final = 64 * 1024 * 1024
 _GZIP_WINDOW_BITS: Final = 31
 
@@ -27,18 +27,32 @@ class UnacceptableError(ValueError):
 
 
 class Place(NamedTuple):
-    """Which events a request says it carries: the name they go by, their lane, and their numbers in its sequence."""
+    """Which events a request says it carries: the name they go by, their lane, and their numbers in its sequence.
+
+    Where ``scattered_count`` is given, ``ranges`` is one range, and so many of its numbers are meant, not told which.
+    """
 
     webhook_id: str
     lane: str
     ranges: Ranges
+    scattered_count: int | None = None
+
+    @property
+    def event_count(self) -> int:
+        """How many events there are to be."""
+        return count_of(self.ranges) if self.scattered_count is None else self.scattered_count
 
     def delivery(self, uuids: list[str | None] | None, body_bytes: int) -> Delivery:
         """A delivery of these events."""
+        purpose = purpose_of(self.lane)
+        word = purpose and purpose.value
+        if self.scattered_count is not None:
+            return Delivery(
+                self.webhook_id, self.lane, 0, 0, uuids, body_bytes, purpose=word, count=self.scattered_count
+            )
         first, end = self.ranges[0][0], self.ranges[-1][1]
         parts = self.ranges if len(self.ranges) > 1 else ()
-        purpose = purpose_of(self.lane)
-        return Delivery(self.webhook_id, self.lane, first, end, uuids, body_bytes, parts, purpose and purpose.value)
+        return Delivery(self.webhook_id, self.lane, first, end, uuids, body_bytes, parts, word)
 
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -99,8 +113,8 @@ def read_delivery(request: Request, *, verify: bool, check_fields: bool = False)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise UnacceptableError("content-type", "expected content-type: application/json")
     uuids = _uuids_in(unpacked(request), place.webhook_id, check_fields=check_fields)
-    if len(uuids) != count_of(place.ranges):
-        raise UnacceptableError("count", f"{len(uuids)} events came, the sequence says {count_of(place.ranges)}")
+    if len(uuids) != place.event_count:
+        raise UnacceptableError("count", f"{len(uuids)} events came, the sequence says {place.event_count}")
     return place.delivery(uuids, request.body_bytes)
 
 
@@ -114,20 +128,26 @@ def read_place(headers: Mapping[str, str], *, verify: bool = True) -> Place:
         raise UnacceptableError("webhook-id", "there is no webhook-id header")
     found = _SEQUENCE.fullmatch(headers.get("distributary-sequence", ""))
     if found is None:
-        raise UnacceptableError("sequence", "expected a header distributary-sequence: LANE FIRST-END[,FIRST-END...]")
-    lane, ranges = found[1], ((int(found[2]), int(found[3])), *_further(found[4]))
+        forms = "LANE FIRST-END[,FIRST-END...] or LANE FIRST-END~COUNT"
+        raise UnacceptableError("sequence", f"expected a header distributary-sequence: {forms}")
+    scattered_count = None if found[4] is None else int(found[4])
+    lane, ranges = found[1], ((int(found[2]), int(found[3])), *_further(found[5] or ""))
     position = -1
     for first, end in ranges:
         if not position < first < end:
             raise UnacceptableError("sequence", "the ranges of distributary-sequence must ascend, with gaps between")
         position = end
+    if scattered_count is not None and not 1 < scattered_count < count_of(ranges):
+        raise UnacceptableError("sequence", "the count of distributary-sequence must be less than its range holds")
+    place = Place(webhook_id, lane, ranges, scattered_count)
     if verify:
         name = batch_id(lane, ranges[0][0], ranges[-1][1])
-        if webhook_id != (name if len(ranges) == 1 else f"{name}~{count_of(ranges)}"):
+        has_gaps = len(ranges) > 1 or scattered_count is not None
+        if webhook_id != (f"{name}~{place.event_count}" if has_gaps else name):
             raise UnacceptableError("webhook-id", "webhook-id and distributary-sequence name different events")
         if headers.get("distributary-purpose") != purpose_of(lane):
             raise UnacceptableError("purpose", "distributary-purpose is not what the lane's name says")
-    return Place(webhook_id, lane, ranges)
+    return place
 
 
 def unpacked(request: Request) -> bytes:

@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 
-from pipeline.model.ranges import count_of
 from pipeline.receiver.http_server import Request
 from pipeline.receiver.read import UnacceptableError, read_place, unpacked
 from pipeline.receiver.tally import Delivery
@@ -17,8 +16,8 @@ def read_one(request: Request, decoder: "msgspec.json.Decoder[Any]") -> Delivery
         raise UnacceptableError("timestamp", "expected a header webhook-timestamp with UNIX seconds")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise UnacceptableError("content-type", "expected content-type: application/json")
-    if count_of(place.ranges) != 1:
-        raise UnacceptableError("count", f"each request is one event, the sequence says {count_of(place.ranges)}")
+    if place.event_count != 1:
+        raise UnacceptableError("count", f"each request is one event, the sequence says {place.event_count}")
     try:
         decoder.decode(unpacked(request))
     except msgspec.ValidationError as error:

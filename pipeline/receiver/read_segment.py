@@ -76,10 +76,10 @@ def read_segment(request: Request, *, write_key: str | None = None, lane: str | 
     if not uuids:
         raise UnacceptableError("count", "the batch is empty")
     if "distributary-sequence" in request.headers:
-        delivery = read_place(request.headers).delivery(uuids, request.body_bytes)
-        if delivery.event_count != len(uuids):
-            raise UnacceptableError("count", f"{len(uuids)} events came, the sequence says {delivery.event_count}")
-        return delivery
+        place = read_place(request.headers)
+        if place.event_count != len(uuids):
+            raise UnacceptableError("count", f"{len(uuids)} events came, the sequence says {place.event_count}")
+        return place.delivery(uuids, request.body_bytes)
     lane = lane or _lane_of(shown)
     digest = hashlib.sha256("\0".join(uuid or "" for uuid in uuids).encode()).hexdigest()
     return Delivery(f"{lane}:{digest}", lane, 0, 0, uuids, request.body_bytes)

@@ -15,7 +15,8 @@ class Delivery(NamedTuple):
 
     ``uuids`` holds ``None`` for events that have none; it is itself ``None`` where bodies are not read. ``ranges`` names the
     numbers that came where not all of ``[first, end)`` did; ``purpose`` is ``backfill`` or ``test`` where the events have not
-    just happened. ``end`` is 0 where the request names no numbers: its events are then known by their uuids alone.
+    just happened. ``end`` is 0 where the request names no numbers: its events are then known by their uuids alone, and
+    ``count`` is how many it says they are, if it does.
     """
 
     webhook_id: str
@@ -26,6 +27,7 @@ class Delivery(NamedTuple):
     body_bytes: int
     ranges: Ranges = ()
     purpose: str | None = None
+    count: int = 0
 
     @property
     def numbers(self) -> Ranges:
@@ -40,7 +42,9 @@ class Delivery(NamedTuple):
     @property
     def event_count(self) -> int:
         """How many events came."""
-        return count_of(self.numbers) if self.is_numbered else len(self.uuids or ())
+        if self.is_numbered:
+            return count_of(self.numbers)
+        return self.count if self.uuids is None else len(self.uuids)
 
 
 class _Lane:
@@ -62,6 +66,16 @@ class _Lane:
         self.repeated_uuids = 0
         self.sequence_of: dict[str, int] = {}
         self.unnumbered_events = 0
+
+    def count_numbered(self, numbers: Ranges, uuids: list[str | None]) -> int:
+        """Count the uuids of events whose numbers are known; returns how many have none."""
+        without_uuid = 0
+        for sequence, uuid in zip(numbers_in(numbers), uuids, strict=True):
+            if uuid is None:
+                without_uuid += 1
+            elif self.sequence_of.setdefault(uuid, sequence) != sequence:
+                self.repeated_uuids += 1
+        return without_uuid
 
     def count_unnumbered(self, uuids: list[str | None]) -> int:
         """Count events that are known by their uuids alone; returns how many have none."""
@@ -114,7 +128,8 @@ class _Counts:
         self._first_at_s = now_s if self._first_at_s is None else self._first_at_s
         self._last_at_s = now_s
         lane.batches += 1
-        if delivery.webhook_id in self._webhook_ids:
+        is_repeat = delivery.webhook_id in self._webhook_ids
+        if is_repeat:
             self._duplicate_batches += 1
         elif delivery.is_numbered and delivery.first < (lane.seen.end() or 0):
             lane.late_batches += 1
@@ -122,15 +137,11 @@ class _Counts:
         for first, end in numbers:
             lane.repeated_events += lane.seen.add(first, end)
         if delivery.uuids is None:
-            return
-        if not delivery.is_numbered:
+            lane.unnumbered_events += 0 if is_repeat else delivery.count
+        elif delivery.is_numbered:
+            self._events_without_uuid += lane.count_numbered(numbers, delivery.uuids)
+        else:
             self._events_without_uuid += lane.count_unnumbered(delivery.uuids)
-            return
-        for sequence, uuid in zip(numbers_in(numbers), delivery.uuids, strict=True):
-            if uuid is None:
-                self._events_without_uuid += 1
-            elif lane.sequence_of.setdefault(uuid, sequence) != sequence:
-                lane.repeated_uuids += 1
 
     def stats(self) -> dict[str, Any]:
         lanes = {name: lane.stats() for name, lane in sorted(self._lanes.items())}

@@ -34,7 +34,7 @@ async def send_each(
     The try is cut short where it makes no sense to go on: a failure before anything arrived, several in a row, an endpoint
     that asks for less, refused credentials, an endpoint that is gone, or, in order, any failure, since what comes after
     it must wait for it. Then requests under way are waited for and nothing more is begun. The outcome is that of the first
-    failure, with the events that have arrived.
+    failure, with the events that have arrived; it is unanswered where that failure is.
     """
     started_s = time.monotonic()
     waiting = batch.numbered()

@@ -2,7 +2,8 @@
 
 A success (2xx) whose body is a JSON object with a list ``failed`` names the events that the endpoint could not take, each by
 its uuid or as an object with the uuid and why: ``{"failed": ["uuid", {"uuid": "...", "detail": "..."}]}``. These are tried
-again, alone; all others have arrived. Any other body means that nothing failed.
+again, alone; all others have arrived. Where it names none that was sent, nobody knows which ones it means, and all are tried
+again. Any other body means that nothing failed.
 """
 
 import re
@@ -17,7 +18,8 @@ from pipeline.net.client import Answer
 from pipeline.net.retry_after import retry_after_s
 
 _KEY: Final = b'"failed"'
-_BEGINS_TO_NAME: Final = re.compile(rb'\s*\{\s*"failed"\s*:\s*\[\s*[^\]\s]')
+# A list that is not empty, or whatever of it comes before the text breaks off.
+_BEGINS_TO_NAME: Final = re.compile(rb'"failed"\s*(?:\Z|:\s*(?:\Z|\[\s*(?:\Z|[^\]\s])))')
 _LONGEST_QUOTE_CHARS: Final = 120
 
 
@@ -70,13 +72,13 @@ def without_failed(
     ``events`` gives what was sent, with sequence numbers; it is asked only where something failed. ``masked`` takes secrets
     out of what the endpoint wrote. The verdict is then RETRY, and ``arrived`` names all others.
 
-    A list that is longer than what is read of an answer cannot be trusted to be complete: then all events are tried again.
+    All events are tried again where the list cannot tell which ones failed: it reaches beyond what is read of an answer, or
+    none of its entries is an event that was sent.
     """
     if outcome.verdict is not Verdict.DELIVERED:
         return outcome
-    if not answer.is_whole and _BEGINS_TO_NAME.match(answer.head):
-        detail = f"{outcome.detail}, and names failed events in more than was read of it: all are tried again"
-        return msgspec.structs.replace(outcome, verdict=Verdict.RETRY, detail=detail)
+    if not answer.is_whole and _BEGINS_TO_NAME.search(answer.head):
+        return _all_again(outcome, answer, "names failed events in more than was read of it", now_s=now_s)
     named = named_failures(answer.head) if answer.is_whole else None
     if named is None:
         return outcome
@@ -92,7 +94,7 @@ def without_failed(
             arrived.append(sequence)
     notes = _notes(named, known, masked)
     if not failed:
-        return msgspec.structs.replace(outcome, detail="; ".join([outcome.detail, *notes]))
+        return _all_again(outcome, answer, "names failed events, none of which was sent", *notes, now_s=now_s)
     first, why = next(iter(failed.items()))
     event_count = len(failed) + len(arrived)
     words = f"{outcome.detail}, and {len(failed)} of {event_count} events failed, the first: event {first}"
@@ -103,6 +105,16 @@ def without_failed(
         detail="; ".join([words, *notes]),
         retry_after_s=retry_after_s(answer.retry_after, now_s=now_s),
         arrived=ranges_of(arrived),
+    )
+
+
+def _all_again(outcome: Outcome, answer: Answer, why: str, *notes: str, now_s: float) -> Outcome:
+    words = f"{outcome.detail}, and {why}: all are tried again"
+    return msgspec.structs.replace(
+        outcome,
+        verdict=Verdict.RETRY,
+        detail="; ".join([words, *notes]),
+        retry_after_s=retry_after_s(answer.retry_after, now_s=now_s),
     )
 
 

@@ -51,7 +51,8 @@ class Ending(NamedTuple):
 
     ``verdict`` is that of the events that were neither answered with a final status nor given up; ``detail`` is one line for
     people and ``words`` what the endpoint said, both unmasked; ``status`` is gRPC's number; ``message_limit_bytes`` the
-    largest message that the endpoint takes, where it refused one for its size.
+    largest message that the endpoint takes, where it refused one for its size. ``is_silence`` says that it was not the endpoint
+    that ended the stream: there was no connection, or time was up.
     """
 
     verdict: Verdict
@@ -61,6 +62,7 @@ class Ending(NamedTuple):
     retry_after_s: float | None = None
     hint: Hint | None = None
     message_limit_bytes: int | None = None
+    is_silence: bool = False
 
     @property
     def is_orderly(self) -> bool:
@@ -109,6 +111,7 @@ def ending_of(
         retry_after_s=pause_s(trailing, now_s=now_s) if verdict is Verdict.RETRY else None,
         hint=hint,
         message_limit_bytes=limit,
+        is_silence=code is grpc.StatusCode.UNAVAILABLE and _NOT_CONNECTED.match(words) is not None,
     )
 
 

@@ -101,6 +101,7 @@ class Exchange:
             hint=ending.hint if left else None,
             arrived=() if verdict is Verdict.DELIVERED else arrived,
             refused=refused,
+            is_unanswered=ending.is_silence and not self._answer_bytes,
         )
 
     def _detail(

@@ -22,7 +22,6 @@ from pipeline.sinks.grpc_line import Line, Lines, Ping, credentials_of
 from pipeline.sinks.posting import Events, TlsFiles, spellings_of
 
 METHOD: Final = "/distributary.eventstream.v1.EventStreamService/Deliver"
-_LONGEST_SEQUENCE_BYTES: Final = 4096
 
 
 class Streams:
@@ -60,7 +59,7 @@ class Streams:
             return exchange.outcome(UNFINISHED)
         line = await self._line()
         if not isinstance(line, Line):
-            return Outcome(Verdict.RETRY, line, duration_s=exchange.passed_s())
+            return Outcome(Verdict.RETRY, line, duration_s=exchange.passed_s(), is_unanswered=True)
         with self._lines.using(line) as channel:
             call: Call = channel.stream_stream(METHOD)(
                 timeout=max(0.0, self._settings.timeout_s - exchange.passed_s()),
@@ -104,13 +103,11 @@ class Streams:
             now_s=now_s,
         )
         if code is grpc.StatusCode.DEADLINE_EXCEEDED and exchange.passed_s() >= self._settings.timeout_s:
-            return ending._replace(detail=exchange.lateness(self._settings.timeout_s), words="")
+            return ending._replace(detail=exchange.lateness(self._settings.timeout_s), words="", is_silence=True)
         return ending
 
     def _metadata(self, batch: Batch, now_s: float) -> tuple[tuple[str, str], ...]:
         metadata = Events.of(batch).headers(now_s=now_s)
-        if len(metadata["distributary-sequence"]) > _LONGEST_SEQUENCE_BYTES:
-            del metadata["distributary-sequence"]  # servers take 8 KiB of metadata; each event has its own number
         if self._authorization is not None:
             metadata["authorization"] = self._authorization
         return tuple(metadata.items())

@@ -2,8 +2,9 @@
 
 Every request carries ``webhook-id`` (the batch's name, the same whenever these events are tried), ``webhook-timestamp``
 (UNIX seconds of this try) and ``distributary-sequence`` (``LANE FIRST-END``: the sequence numbers of the events inside,
-``END`` not included; several ranges, with commas, where a part is left of a batch). Events that have not just happened
-are marked with ``distributary-purpose``: ``backfill`` or ``test``.
+``END`` not included; several ranges, with commas, where a part is left of a batch; ``LANE FIRST-END~COUNT`` where these would
+be long, which says between which numbers the events lie and how many they are). Events that have not just happened are
+marked with ``distributary-purpose``: ``backfill`` or ``test``.
 """
 
 import ssl
@@ -20,7 +21,7 @@ from pipeline.errors import ConfigError
 from pipeline.model.attempt import Hint, Outcome, Verdict
 from pipeline.model.batch import Batch, batch_id, purpose_of
 from pipeline.model.integration import Integration
-from pipeline.model.ranges import Ranges
+from pipeline.model.ranges import Ranges, count_of
 from pipeline.model.section import Section
 from pipeline.net.client import ANSWER_HEAD_BYTES, ANSWER_READ_BYTES, Answer, Endpoint, NoAnswer
 from pipeline.net.location import destination_of
@@ -28,6 +29,7 @@ from pipeline.net.retry_after import retry_after_s
 from pipeline.sinks.base import SinkContext
 
 _ANSWER_HEAD_CHARS: Final = 1024
+_LONGEST_SEQUENCE_BYTES: Final = 4096  # servers take 8 KiB, some for all headers together
 _SHORTEST_SECRET_CHARS: Final = 4
 _RETRIED_STATUSES: Final = frozenset({408, 425, 429})
 _HINTS: Final = {
@@ -87,11 +89,13 @@ class Events(NamedTuple):
 
     def headers(self, *, now_s: float) -> dict[str, str]:
         """What tells a receiver which events these are, ``now_s`` being UNIX seconds of the try."""
-        ranges = ",".join(f"{first}-{end}" for first, end in self.ranges)
+        sequence = f"{self.lane} " + ",".join(f"{first}-{end}" for first, end in self.ranges)
+        if len(sequence) > _LONGEST_SEQUENCE_BYTES:
+            sequence = f"{self.lane} {self.ranges[0][0]}-{self.ranges[-1][1]}~{count_of(self.ranges)}"
         headers = {
             "webhook-id": self.name,
             "webhook-timestamp": str(int(now_s)),
-            "distributary-sequence": f"{self.lane} {ranges}",
+            "distributary-sequence": sequence,
         }
         purpose = purpose_of(self.lane)
         return headers if purpose is None else headers | {"distributary-purpose": purpose}
@@ -166,7 +170,10 @@ class Posting:
         duration_s = time.monotonic() - started_s
         if isinstance(answer, NoAnswer):
             detail = self.masked(answer.detail, secrets)
-            return Outcome(Verdict.RETRY, detail, duration_s=duration_s, request_bytes=len(body)), None
+            outcome = Outcome(
+                Verdict.RETRY, detail, duration_s=duration_s, request_bytes=len(body), is_unanswered=True
+            )
+            return outcome, None
         verdict = verdict_of(answer.status)
         outcome = Outcome(
             verdict,

@@ -18,7 +18,7 @@ from typing import Any, Final
 import requests
 from segment.analytics import request as library
 
-from pipeline.model.attempt import Outcome
+from pipeline.model.attempt import Outcome, Verdict
 from pipeline.net.client import Answer
 
 Carried = tuple[Outcome, Answer | None]
@@ -89,8 +89,7 @@ class _Exchange:
             if self._is_abandoned:
                 raise CancelledError
             self._on_its_way = asyncio.run_coroutine_threadsafe(self._carry(body, headers), self._loop)
-        # The client bounds each request; this bound is for an event loop that has stopped, so that the thread ends.
-        outcome, answer = self._carried = self._on_its_way.result(self._timeout_s + _SPARE_S)
+        outcome, answer = self._carried = self._wait(self._on_its_way)
         if answer is None:
             raise requests.ConnectionError(outcome.detail)
         # The body stays here: the library would take its time over one that is not JSON, or that nests too deep.
@@ -99,6 +98,15 @@ class _Exchange:
         response.encoding = "utf-8"
         response.raw = io.BytesIO()
         return response
+
+    def _wait(self, on_its_way: Future[Carried]) -> Carried:
+        # The client bounds each request; this bound is for an event loop that has stopped, so that the thread ends.
+        most_s = self._timeout_s + _SPARE_S
+        try:
+            return on_its_way.result(most_s)
+        except TimeoutError:
+            on_its_way.cancel()
+            return Outcome(Verdict.RETRY, f"the request was not over within {most_s:g} s", is_unanswered=True), None
 
     def abandon(self) -> None:
         """Hang up; nobody waits for the answer any more. On the event loop."""

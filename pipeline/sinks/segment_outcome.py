@@ -66,6 +66,7 @@ def outcome_of(plan: Plan, outcomes: list[Outcome], *, duration_s: float) -> Out
         detail=detail,
         arrived=ranges_of(arrived) if failure or refused else (),
         refused=tuple(refused),
+        is_cut_short=len(outcomes) < len(plan.calls),
         duration_s=duration_s,
         request_bytes=sum(outcome.request_bytes for outcome in outcomes),
         answer_bytes=sum(outcome.answer_bytes for outcome in outcomes),

@@ -117,6 +117,17 @@ async def test_the_http_example_keeps_each_event_once_and_finds_gaps(settings: d
     assert stats["repeats"] == (50 if settings.get("body") == "object" else 1)
 
 
+async def test_the_http_example_keeps_scattered_events_by_their_uuids(tmp_path: Path) -> None:
+    scattered = batch_of(0, 3000).only(tuple((number, number + 1) for number in range(0, 3000, 2)))
+    async with (
+        example("http_receiver.py", "--database", str(tmp_path / "events.db")) as url,
+        sink_to(spec_of("http"), url) as sink,
+    ):
+        for _ in range(2):
+            await delivered(sink, scattered)
+        assert await stats_of(url) == {"events": 1500, "repeats": 1, "scattered": 1500, "gaps": []}
+
+
 async def test_the_http_example_remembers_after_a_restart(tmp_path: Path) -> None:
     database = str(tmp_path / "events.db")
     for _ in range(2):

@@ -256,6 +256,26 @@ async def test_a_cancelled_try_leaves_nothing_behind() -> None:
     assert again.verdict is Verdict.DELIVERED
 
 
+async def test_an_endpoint_that_is_silent_or_not_there_gives_no_answer() -> None:
+    assert (await outcome_of(silence(), timeout_s=0.5)).is_unanswered
+    async with serving_grpc(answering()) as endpoint:
+        url = endpoint.url()
+    async with sink_to(SPEC, url) as sink:
+        assert (await sink.send(batch_of(3), now_s=NOW_S)).is_unanswered
+    async with sink_to(SPEC, url, allow=()) as sink:
+        assert (await sink.send(batch_of(3), now_s=NOW_S)).is_unanswered
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED])
+async def test_an_endpoint_that_ends_the_stream_itself_has_answered(code: grpc.StatusCode) -> None:
+    assert not (await outcome_of(ending(code))).is_unanswered
+
+
+async def test_an_endpoint_that_falls_silent_after_an_answer_has_answered() -> None:
+    outcome = await outcome_of(silence(after=1), timeout_s=0.5)
+    assert (outcome.verdict, outcome.arrived, outcome.is_unanswered) == (Verdict.RETRY, ((0, 1),), False)
+
+
 async def test_a_slow_reader_holds_the_sender_back() -> None:
     async def never_read(stream: Stream) -> None:
         await asyncio.Event().wait()
@@ -296,7 +316,7 @@ async def test_many_scattered_ranges_do_not_outgrow_the_metadata() -> None:
     async with serving_grpc(answering()) as endpoint, sink_to(SPEC, endpoint.url(), max_events_per_message=100) as sink:
         outcome = await sink.send(batch, now_s=NOW_S)
     assert outcome.verdict is Verdict.DELIVERED
-    assert "distributary-sequence" not in endpoint.streams[0].metadata
+    assert endpoint.streams[0].metadata["distributary-sequence"] == "crm 0-3999~2000"
     assert [event.sequence for event in endpoint.streams[0].events] == [*range(0, 4000, 2)]
 
 

@@ -61,10 +61,15 @@ async def test_names_that_were_not_sent_are_mentioned() -> None:
     assert "2 of its entries name no uuid" in outcome.detail
 
 
-async def test_names_that_were_not_sent_make_nothing_fail() -> None:
-    outcome = await outcome_of(naming("u-1"))
-    assert (outcome.verdict, outcome.arrived) == (Verdict.DELIVERED, ())
-    assert "it names 1 that were not sent" in outcome.detail
+@pytest.mark.parametrize(
+    ("entry", "note"),
+    [("U-104", "it names 1 that were not sent, the first: U-104"), ({"id": "u-104"}, "1 of its entries name no uuid")],
+)
+async def test_where_nothing_that_is_named_was_sent_all_are_tried_again(entry: Any, note: str) -> None:
+    outcome = await outcome_of(naming(entry, Retry_After="30"))
+    assert (outcome.verdict, outcome.arrived, outcome.retry_after_s) == (Verdict.RETRY, (), 30.0)
+    words = "names failed events, none of which was sent: all are tried again"
+    assert outcome.detail == f"the endpoint answered 200 OK, and {words}; {note}"
 
 
 @pytest.mark.parametrize(
@@ -135,6 +140,26 @@ async def test_a_list_beyond_that_makes_all_be_tried_again(framed: Any) -> None:
     outcome = await outcome_of(framed(body))
     assert (outcome.verdict, outcome.arrived) == (Verdict.RETRY, ())
     assert outcome.detail.endswith("names failed events in more than was read of it: all are tried again")
+
+
+@every_framing
+async def test_it_does_so_wherever_it_begins(framed: Any) -> None:
+    told = {"accepted": ["x" * 10_000], "failed": [f"u-{number}" for number in range(100, 9100)]}
+    outcome = await outcome_of(framed(json.dumps(told).encode()))
+    assert (outcome.verdict, outcome.arrived) == (Verdict.RETRY, ())
+
+
+@pytest.mark.parametrize("end", ['"failed"', '"failed": ', '"failed": [', '"failed": [ "'])
+async def test_a_list_that_breaks_off_as_it_begins_makes_all_be_tried_again(end: str) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+    outcome = await outcome_of(raw(head + b'{"accepted": 9, ' + end.encode(), then_close=True))
+    assert outcome.verdict is Verdict.RETRY
+
+
+@pytest.mark.parametrize("told", ['"failed": [], "echo": "', '"failed": 0, "echo": "', '"echo": "\\"failed\\": [1'])
+async def test_a_long_answer_that_names_nothing_is_a_delivery(told: str) -> None:
+    outcome = await outcome_of(reply(200, b"{" + told.encode() + b"x" * 100_000))
+    assert outcome.verdict is Verdict.DELIVERED
 
 
 async def test_a_list_that_breaks_off_makes_all_be_tried_again() -> None:

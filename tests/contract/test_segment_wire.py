@@ -145,6 +145,14 @@ async def test_what_went_before_a_failure_is_named_and_not_sent_again() -> None:
     assert sent == [f"u-{number}" for number in range(40)]
 
 
+async def test_silence_after_what_has_arrived_gives_no_answer_and_cuts_the_try_short() -> None:
+    batch = batch_of(*(large(number) for number in range(40)))
+    async with segment(in_turn(TAKEN, silence()), timeout_s=1.0) as (_, sink):
+        outcome = await sink.send(batch, now_s=NOW_S)
+    assert (outcome.verdict, outcome.is_unanswered, outcome.is_cut_short) == (Verdict.RETRY, True, True)
+    assert outcome.arrived
+
+
 async def test_an_event_over_the_size_limit_is_given_up_alone() -> None:
     batch = batch_of(event(uuid="a"), large(1, 32 * 1024), event(uuid="c"))
     outcome, (seen,) = await outcome_of(TAKEN, batch)

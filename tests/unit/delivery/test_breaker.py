@@ -14,9 +14,17 @@ NOW = 1_700_000_000.0
 LANE = "crm"
 
 
+def ended(
+    breaker: Breaker, succeeded: bool, now: float, *, started_at: float | None = None, **keys: object
+) -> Change | None:
+    """A try ended: the probe, where one is under way, unless ``started_at`` says otherwise."""
+    began = started_at if started_at is not None else breaker.row.probe_at or now
+    return breaker.on_try_ended(succeeded, now, started_at=began, **keys)
+
+
 def failed_for(breaker: Breaker, tries: int, seconds: float, start: float = NOW) -> list[Change | None]:
     """As many failures, the last of them so many seconds after the first."""
-    return [breaker.on_try_ended(False, start + seconds * number / (tries - 1)) for number in range(tries)]
+    return [ended(breaker, False, start + seconds * number / (tries - 1)) for number in range(tries)]
 
 
 def opened(**keys) -> Breaker:
@@ -31,15 +39,15 @@ def probed(breaker: Breaker, *, succeeded: bool) -> Change | None:
     assert at is not None
     assert breaker.may_try(at)
     breaker.on_probe_started(at)
-    return breaker.on_try_ended(succeeded, at)
+    return ended(breaker, succeeded, at)
 
 
 def test_ten_failures_over_ten_seconds_open_it_and_the_change_says_why():
     breaker = Breaker(LANE, BreakerSettings())
-    changes = [breaker.on_try_ended(False, NOW + second, detail="500 Oops") for second in (0, 1, 2, 3, 4, 5, 6, 7, 8)]
+    changes = [ended(breaker, False, NOW + second, detail="500 Oops") for second in (0, 1, 2, 3, 4, 5, 6, 7, 8)]
     assert changes == [None] * 9
 
-    change = breaker.on_try_ended(False, NOW + 10, detail="500 Oops")
+    change = ended(breaker, False, NOW + 10, detail="500 Oops")
 
     assert change is not None
     assert (change.state, change.was) == (BreakerState.OPEN, BreakerState.CLOSED)
@@ -53,14 +61,14 @@ def test_ten_failures_within_a_moment_do_not_open_it():
 
 def test_ten_failures_within_a_moment_open_it_where_a_batch_used_up_its_schedule_among_them():
     breaker = Breaker(LANE, BreakerSettings())
-    breaker.on_try_ended(False, NOW, is_exhausted=True)
+    ended(breaker, False, NOW, is_exhausted=True)
     assert failed_for(breaker, 9, 0.1)[-1] is not None
 
 
 def test_a_success_among_the_failures_starts_the_count_anew():
     breaker = Breaker(LANE, BreakerSettings())
     failed_for(breaker, 9, 9.0)
-    assert breaker.on_try_ended(True, NOW + 9) is None
+    assert ended(breaker, True, NOW + 9) is None
     assert failed_for(breaker, 9, 60.0, NOW + 10) == [None] * 9
 
 
@@ -111,16 +119,51 @@ def test_a_probe_that_was_called_off_lets_another_one_go():
     breaker = opened()
     at = breaker.next_probe_at
     breaker.on_probe_started(at)
-    breaker.on_try_abandoned()
+    breaker.on_try_abandoned(started_at=at)
     assert breaker.may_try(at)
+
+
+def test_a_probe_is_waited_for_however_long_it_takes():
+    breaker = opened()
+    breaker.on_probe_started(breaker.next_probe_at)
+    assert not breaker.may_try(breaker.row.probe_at + 1e6)
+
+
+def test_an_old_try_that_fails_while_the_probe_is_under_way_changes_nothing():
+    breaker = opened()
+    breaker.on_probe_started(breaker.next_probe_at)
+    before = breaker.row
+    assert ended(breaker, False, before.probe_at + 1, started_at=NOW + 9, is_exhausted=True) is None
+    assert breaker.row == before
+
+
+def test_an_old_try_that_is_called_off_while_the_probe_is_under_way_lets_no_other_one_go():
+    breaker = opened()
+    breaker.on_probe_started(breaker.next_probe_at)
+    breaker.on_try_abandoned(started_at=NOW + 9)
+    assert not breaker.may_try(breaker.row.probe_at + 1)
+
+
+def test_an_old_try_that_succeeds_while_the_probe_is_under_way_closes_it():
+    breaker = opened()
+    breaker.on_probe_started(breaker.next_probe_at)
+    change = ended(breaker, True, breaker.row.probe_at + 1, started_at=NOW + 9)
+    assert (change.state, change.was) == (BreakerState.CLOSED, BreakerState.PROBING)
+
+
+def test_a_probe_that_ends_after_an_old_try_is_still_the_probe():
+    breaker = opened()
+    breaker.on_probe_started(breaker.next_probe_at)
+    ended(breaker, False, breaker.row.probe_at + 1, started_at=NOW + 9)
+    assert ended(breaker, False, breaker.row.probe_at + 2).was is BreakerState.PROBING
 
 
 def test_what_was_under_way_when_it_opened_cannot_prolong_the_pause_but_can_close_it():
     breaker = opened()
     before = breaker.next_probe_at
-    assert breaker.on_try_ended(False, NOW + 20) is None
+    assert ended(breaker, False, NOW + 20, started_at=NOW + 9) is None
     assert breaker.next_probe_at == before
-    assert breaker.on_try_ended(True, NOW + 21).state is BreakerState.CLOSED
+    assert ended(breaker, True, NOW + 21).state is BreakerState.CLOSED
 
 
 def test_lanes_that_opened_together_probe_at_different_times():
@@ -187,7 +230,7 @@ def test_equal_stories_give_equal_states_and_a_stored_one_ends_as_one_that_was_n
         if kept.is_open and kept.may_try(now):
             kept.on_probe_started(now)
             stored.on_probe_started(now)
-        assert kept.on_try_ended(succeeded, now) == stored.on_try_ended(succeeded, now)
+        assert ended(kept, succeeded, now) == ended(stored, succeeded, now)
         stored = Breaker(LANE, chosen, stored.row)
     assert kept.row == stored.row
 
@@ -217,14 +260,14 @@ class AgainstAModel(RuleBasedStateMachine):
 
     @rule()
     def a_try_succeeds(self):
-        change = self.breaker.on_try_ended(True, self.now)
+        change = ended(self.breaker, True, self.now)
         assert (change is not None) == (self.failed_probes >= 0)
         self.failures, self.failed_probes, self.is_probing = [], -1, False
 
     @rule(is_exhausted=st.booleans())
     def a_try_fails(self, is_exhausted):
         was_closed = self.failed_probes < 0
-        change = self.breaker.on_try_ended(False, self.now, is_exhausted=is_exhausted)
+        change = ended(self.breaker, False, self.now, is_exhausted=is_exhausted)
         self.failures.append((self.now, is_exhausted))
         if was_closed:
             lasted_s = self.now - self.failures[0][0]
@@ -237,6 +280,16 @@ class AgainstAModel(RuleBasedStateMachine):
         if opens:
             self.failed_probes += 1
             self.opened_at, self.is_probing = self.now, False
+
+    @precondition(lambda self: self.failed_probes >= 0)
+    @rule(is_exhausted=st.booleans(), ends=st.booleans())
+    def a_try_from_before_it_opened_fails_or_is_called_off(self, is_exhausted, ends):
+        before, long_ago = self.breaker.row, NOW - 1.0
+        if ends:
+            assert ended(self.breaker, False, self.now, started_at=long_ago, is_exhausted=is_exhausted) is None
+        else:
+            self.breaker.on_try_abandoned(started_at=long_ago)
+        assert self.breaker.row == before
 
     @rule()
     def the_worker_is_restarted(self):
@@ -254,7 +307,7 @@ class AgainstAModel(RuleBasedStateMachine):
         pause_s = min(self.settings.pause_s * 2**self.failed_probes, self.settings.max_pause_s)
         assert self.breaker.row.pause_s == pause_s
         if self.is_probing:
-            assert not self.breaker.may_try(min(self.now, self.breaker.row.probe_at + 600))
+            assert not self.breaker.may_try(self.now)
         else:
             assert not self.breaker.may_try(self.opened_at + pause_s - 0.01)
             assert self.breaker.may_try(self.opened_at + pause_s * 1.25)

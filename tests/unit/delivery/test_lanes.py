@@ -197,3 +197,24 @@ async def test_endpoints_that_never_answer_leave_half_of_the_slots_to_others():
         await it.pass_time(1)
         await it.pass_time(1)
         assert all(it.lane_is_idle(each.id) for each in hung), "those that found no slot had their turn"
+
+
+async def test_lanes_that_find_no_slot_are_asked_again_one_by_one():
+    """Or a restart with many lanes would look at all of them for each slot that becomes free."""
+    lanes = [integration(f"i-{number}") for number in range(600)]
+    async with delivering(*lanes, limits=DeliveryLimits(slots=8)) as it:
+        asked = 0
+        may_begin = it.core._slots.may_begin
+
+        def counted(lane):
+            nonlocal asked
+            asked += 1
+            return may_begin(lane)
+
+        it.core._slots.may_begin = counted
+        for each in lanes:
+            it.send(each.id)
+        for _ in range(20):
+            await it.calm()
+        assert all(it.lane_is_idle(each.id) for each in lanes)
+        assert asked < 4 * len(lanes)

@@ -196,3 +196,125 @@ async def test_a_throttled_lane_waits_as_a_whole_and_nothing_is_parked():
             await it.pass_time(2)
         await it.write()
         assert (it.lane().parked_batches, it.lane().waiting_batches) == (0, 0)
+
+
+def resume(it: Delivering) -> None:
+    request = Batch("crm", 0, 0, SealReason.COUNT, 0.0, 0.0, b"", b"", request=Request.RESUME)
+    it.topic[0].append(request)
+    it.core.admit(0, len(it.topic[0]) - 1, request)
+
+
+async def test_a_lane_in_which_nothing_waits_can_be_resumed_after_a_restart():
+    async with delivering(integration("crm", max_wait="1h")) as it:
+        it.sink().otherwise = GONE
+        it.send()
+        await it.pass_time(3_700)
+        await it.write()
+        await it.restart()
+        it.sink().otherwise = OK
+        resume(it)
+        it.send()
+        await it.write()
+        assert (it.lane().is_halted, it.lane().delivered_batches) == (False, 1)
+
+
+async def test_resuming_an_integration_that_was_removed_does_nothing():
+    async with delivering(integration("crm")) as it:
+        it.send()
+        await it.write()
+
+        def remove(it: Delivering) -> None:
+            it.integrations.clear()
+
+        await it.restart(change=remove)
+        resume(it)
+        await it.write()
+        assert it.lane().delivered_batches == 1
+
+
+async def test_resuming_lifts_a_pause_that_the_endpoint_asked_for():
+    async with delivering(integration("crm")) as it:
+        a_day = Outcome(Verdict.RETRY, "429", status=429, retry_after_s=86_000.0, hint=Hint.THROTTLED)
+        it.sink().answers.append(a_day)
+        it.send()
+        await it.calm()
+        it.send(batches=3)
+        await it.pass_time(60)
+        assert len(it.sink().tries) == 1
+        resume(it)
+        await it.pass_time(60)
+        assert len(it.sink().tries) == 4
+
+
+async def test_a_batch_that_a_410_puts_back_still_expires():
+    async with delivering(integration("crm", max_wait="1h", timeout="600s")) as it:
+        it.sink().hangs = True
+        it.send()
+        await it.pass_time(3_601)
+        it.sink().answer(GONE)
+        await it.pass_time(60)
+        await it.pass_time(60)
+        await it.write()
+        assert it.parked_ids() == ["crm:0-10"]
+
+
+async def test_a_410_uses_up_no_try_and_says_that_none_follows():
+    async with delivering(integration("crm")) as it:
+        it.sink().answers.extend([GONE, *[UNAVAILABLE] * 4])
+        it.send()
+        await it.calm()
+        resume(it)
+        for _ in range(20):
+            await it.pass_time(10)
+        await it.write()
+        assert len(it.sink().tries) == 5
+        assert it.attempts[0].next_at is None
+
+
+async def test_a_replay_that_is_read_twice_has_one_effect():
+    async with delivering(integration("crm")) as it:
+        it.sink().otherwise = REFUSED
+        it.send()
+        await it.write()
+        again = msgspec.structs.replace(it.topic[0][0], sealed_at=it.clock.wall_s(), request=Request.REPLAY)
+        it.topic[0].append(again)
+        it.feed(1)
+        await it.write()
+        await it.restart()
+        it.feed(1)
+        await it.write()
+        assert it.sink().tries == ["crm:0-10", "crm:0-10"]
+        assert it.lane().parked_events == 10
+
+
+async def test_what_is_refused_alone_is_one_parked_batch_however_many_events_it_is():
+    async with delivering(integration("crm")) as it:
+        every_second = tuple(Refusal(number, number + 1, "too long") for number in range(0, 1000, 2))
+        it.sink().answers.append(msgspec.structs.replace(OK, refused=every_second))
+        it.send(events=1000)
+        await it.write()
+        assert it.parked_ids() == ["crm:0-999~500"]
+        assert (it.lane().delivered_events, it.lane().parked_events) == (500, 500)
+
+
+async def test_an_hour_that_was_forgotten_is_counted_again_when_its_events_are_replayed():
+    async with delivering(integration("crm")) as it:
+        it.sink().answers.append(REFUSED)
+        it.send()
+        await it.write()
+        again = msgspec.structs.replace(it.topic[0][0], sealed_at=it.clock.wall_s(), request=Request.REPLAY)
+        lane = it.core._endings.partitions[0].state.lanes["crm"]
+        lane.hours.by_hour.clear()
+        it.topic[0].append(again)
+        it.feed(1)
+        await it.calm()
+        (count,) = lane.hours.by_hour.values()
+        assert (count.registered, count.delivered, count.parked) == (10, 10, 0)
+
+
+async def test_an_error_while_an_outcome_is_applied_ends_the_core():
+    async with delivering(integration("crm")) as it:
+        it.sink().answers.append(Outcome(Verdict.RETRY, "500 caf\udce9", status=500))  # no text: a sink's mistake
+        it.send()
+        await it.calm()
+        assert it.core.failure.done()

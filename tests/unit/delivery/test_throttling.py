@@ -33,6 +33,12 @@ def test_a_throttled_try_does_not_count_while_the_endpoint_takes_others():
     assert counts(throttled(None), delivered=None)
 
 
+@pytest.mark.parametrize("outcome", [throttled(0.0), throttled(15), throttled(15, status=503)])
+@pytest.mark.parametrize("delivered", [None, 1000.0 - TAKES_OTHERS_S - 1, 1000.0])
+def test_a_throttled_try_never_counts_where_the_endpoint_named_a_time(outcome, delivered):
+    assert not counts(outcome, delivered=delivered)
+
+
 def test_a_bare_503_does_not_count_where_others_were_delivered_since_the_batch_was_tried_before():
     assert not counts(BARE_503, delivered=999, before=998)
     assert counts(BARE_503, delivered=998, before=999)
@@ -107,6 +113,13 @@ def test_after_a_pause_one_try_goes_alone():
     assert pause.ready_at(2.0) > 60
     pause.on_ended(OK, started_s=2.0, now_s=2.1)
     assert pause.ready_at(2.1) < 4
+
+
+def test_the_one_try_is_waited_for_however_long_it_takes():
+    pause = LanePause()
+    ended(pause, throttled(2), 0.0, 0.0)
+    pause.on_started(2.0)
+    assert pause.ready_at(1e6) > 1e6
 
 
 def test_a_failure_of_another_kind_ends_the_scouting_too():

@@ -1,10 +1,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pipeline.model.batch import Batch, SealReason, decode_batch, encode_batch, parse_batch_id, purpose_of
 from pipeline.model.events import EventRun
-from pipeline.model.ranges import ranges_of
+from pipeline.model.ranges import Ranges, ranges_of
+from tests.support.watched import looks, watched
 
 
 def batch(first: int, end: int) -> Batch:
@@ -19,6 +21,18 @@ def test_a_part_of_a_part_holds_the_events_of_its_numbers(left: set[int], data: 
     assert list(part.numbered()) == [(number, b"%d" % number) for number in sorted(fewer)]
     assert part.event_count == len(fewer)
     assert parse_batch_id(part.id) == ("crm", min(fewer), max(fewer) + 1)
+
+
+def test_cutting_a_part_looks_at_each_range_a_few_times_however_many_there_are() -> None:
+    part = replace(batch(0, 4000).only(every(2)), rest=watched(every(2)))
+    kept = watched(every(4))
+    looks.clear()
+    assert part.only(kept).event_count == 1000
+    assert len(looks) < 10 * (len(part.rest) + len(kept))
+
+
+def every(step: int) -> Ranges:
+    return tuple((number, number + 1) for number in range(0, 4000, step))
 
 
 def test_a_part_with_gaps_says_how_many_events_are_left() -> None:

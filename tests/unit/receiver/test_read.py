@@ -59,9 +59,40 @@ def test_a_part_holds_as_many_events_as_its_ranges() -> None:
     assert reason_of(request_of([{}] * 7)) == "count"
 
 
+SCATTERED = Batch("crm", 0, 9000, SealReason.COUNT, 1.0, 2.0, (run := EventRun.of([b"{}"] * 9000)).packed_ends(), run.block).only(
+    tuple((number, number + 1) for number in range(0, 9000, 3))
+)
+
+
+def test_a_part_of_too_many_ranges_is_counted_instead() -> None:
+    told = Events.of(SCATTERED).headers(now_s=3.0)
+    assert told["distributary-sequence"] == "crm 0-8998~3000"
+    place = read_place(told)
+    assert (place.webhook_id, place.ranges, place.event_count) == (SCATTERED.id, ((0, 8998),), 3000)
+    delivery = place.delivery(None, 0)
+    assert (delivery.is_numbered, delivery.numbers, delivery.event_count) == (False, (), 3000)
+
+
+@given(st.sets(st.integers(0, 1200), min_size=1))
+def test_the_sequence_header_never_outgrows_what_servers_take(left: set[int]) -> None:
+    spread = ranges_of(10**18 + 2 * number for number in left)
+    assert len(Events("a name", "crm", spread).headers(now_s=3.0)["distributary-sequence"]) <= 4096
+
+
+def test_a_counted_part_holds_as_many_events_as_it_says() -> None:
+    counted = {"distributary_sequence": "crm 1-8~3"}
+    delivery = read_delivery(request_of([{"uuid": "a"}, {"uuid": "b"}, {}], **counted), verify=True)
+    assert (delivery.numbers, delivery.uuids, delivery.event_count) == ((), ["a", "b", None], 3)
+    assert reason_of(request_of([{}] * 7, **counted)) == "count"
+
+
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
+        ({"distributary_sequence": "crm 1-8~4"}, "webhook-id"),
+        ({"distributary_sequence": "crm 1-8~7", "webhook_id": "crm:1-8~7"}, "sequence"),
+        ({"distributary_sequence": "crm 1-8~1", "webhook_id": "crm:1-8~1"}, "sequence"),
+        ({"distributary_sequence": "crm 1-3,7-8~3"}, "sequence"),
         ({"webhook_id": "crm:1-8"}, "webhook-id"),
         ({"webhook_id": "crm:1-8~4"}, "webhook-id"),
         ({"distributary_sequence": "crm 1-3,3-4", "webhook_id": "crm:1-4~3"}, "sequence"),

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.model.attempt import Outcome, Verdict
 from pipeline.net.client import Answer
-from pipeline.sinks.segment_call import Carried, SharedThreads, call_segment
+from pipeline.sinks import segment_call
+from pipeline.sinks.segment_call import Carried, Carry, SharedThreads, call_segment
 
 OK: Carried = (Outcome(Verdict.DELIVERED, "200", status=200), Answer(200, None, b"", 0))
 
@@ -46,7 +47,7 @@ class SlowToWrite(dict[str, Any]):
         yield "a", 1
 
 
-async def call(carrier: Carrier, threads: ThreadPoolExecutor, message: dict[str, Any] | None = None) -> Carried:
+async def call(carrier: Carry, threads: ThreadPoolExecutor, message: dict[str, Any] | None = None) -> Carried:
     return await call_segment(
         carrier,
         threads,
@@ -68,6 +69,24 @@ async def test_what_was_carried_comes_back_whatever_the_library_makes_of_it(
 async def test_no_answer_comes_back_too(threads: ThreadPoolExecutor) -> None:
     carried: Carried = (Outcome(Verdict.RETRY, "no answer"), None)
     assert await call(Carrier(carried), threads) == carried
+
+
+async def test_a_request_that_is_never_over_is_an_outcome(
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment_call, "_SPARE_S", -4.9)
+    is_given_up = asyncio.Event()
+
+    async def never_over(_: bytes, __: Mapping[str, str]) -> Carried:
+        try:
+            return await asyncio.get_running_loop().create_future()
+        finally:
+            is_given_up.set()
+
+    outcome, answer = await call(never_over, threads)
+    assert (outcome.verdict, outcome.is_unanswered, answer) == (Verdict.RETRY, True, None)
+    assert outcome.detail == "the request was not over within 0.1 s"
+    await asyncio.wait_for(is_given_up.wait(), 5)
 
 
 async def test_each_call_is_carried_by_its_own(threads: ThreadPoolExecutor) -> None:

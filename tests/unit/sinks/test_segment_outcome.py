@@ -45,6 +45,13 @@ def test_a_try_that_ends_names_what_arrived_before() -> None:
     assert told.detail == "503 (4 of 9 events have arrived)"
 
 
+def test_a_try_that_ends_before_its_last_call_is_cut_short() -> None:
+    plan = Plan([call(0, 4), call(4, 6), call(6, 9)], [])
+    assert outcome_of(plan, [OK, LATER], duration_s=1.0).is_cut_short
+    assert not outcome_of(plan, [OK, OK, LATER], duration_s=1.0).is_cut_short
+    assert not outcome_of(plan, [OK, BAD, OK], duration_s=1.0).is_cut_short
+
+
 def test_a_refused_call_is_given_up_alone() -> None:
     told = outcome_of(Plan([call(0, 4), call(4, 6), call(6, 9)], []), [OK, BAD, OK], duration_s=1.0)
     assert (told.verdict, told.status, told.arrived) == (Verdict.REFUSED, 400, ((0, 4), (6, 9)))
