@@ -53,17 +53,17 @@ class DeliveryMetrics:
             self._failing.discard(integration)
             self._tell(integration, "endpoint takes batches again")
 
-    def finished(self, lane: str, events: int, fate: Fate, waited_s: float) -> None:
+    def finished(self, lane: str, events: int, fate: Fate, waited_s: float, reason: str) -> None:
         """A batch is done."""
         integration = integration_of(lane)
         if fate is Fate.DELIVERED:
             self._metrics.delivered(integration, self._kind, events=events, latency_s=waited_s)
         elif fate is Fate.PARKED:
             self._metrics.parked(integration, self._kind, events=events)
-            self._tell(integration, "batches are parked")
+            self._tell(integration, "batches are parked", reason=reason)
         else:
             self._metrics.discarded(integration, self._kind, events=events)
-            self._tell(integration, "batches are discarded")
+            self._tell(integration, "batches are discarded", reason=reason)
 
     def arrived(self, lane: str, events: int) -> None:
         """Some of a batch is delivered."""

@@ -17,12 +17,13 @@ class Rates:
         )
         self._rates: dict[str, Rate] = {}
         for integration in settings.integrations:
-            if integration.rate is None:
+            rate = integration.counted_rate
+            if rate is None:
                 continue
-            if integration.rate.shared and self.shared is not None:
-                self._rates[integration.id] = self.shared.rate(integration.id, integration.rate)
+            if rate.shared and self.shared is not None:
+                self._rates[integration.id] = self.shared.rate(integration.id, rate)
             else:
-                self._rates[integration.id] = LocalRate(integration.rate)
+                self._rates[integration.id] = LocalRate(rate)
 
     def of(self, integration_id: str) -> Rate | None:
         """The rate of an integration, where it has one."""

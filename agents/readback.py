@@ -25,7 +25,7 @@ class BatchReader:
 
     def __init__(self, brokers: str, topic: str) -> None:
         self._brokers = brokers
-        self._topic = topic
+        self.topic = topic
         self._consumer: AIOKafkaConsumer | None = None
         self._reading = asyncio.Lock()
         self._next: tuple[int, int] | None = None
@@ -42,7 +42,7 @@ class BatchReader:
             except (KafkaError, TimeoutError) as error:
                 log.warning(
                     "a batch cannot be read back, trying again",
-                    topic=self._topic,
+                    topic=self.topic,
                     partition=partition,
                     offset=offset,
                     error=repr(error),
@@ -70,7 +70,7 @@ class BatchReader:
                 if not look.expired():
                     raise
             # Retention may have emptied the partition, and then no later record comes to tell.
-            topic_partition = TopicPartition(self._topic, partition)
+            topic_partition = TopicPartition(self.topic, partition)
             first = (await consumer.beginning_offsets([topic_partition]))[topic_partition]
             if first > offset:
                 raise self._gone(partition, offset, first)
@@ -78,13 +78,13 @@ class BatchReader:
     def _gone(self, partition: int, offset: int, first: int) -> BatchGoneError:
         log.error(
             "a batch that waited is lost: retention removed it from its topic; raise retention.ms or lower max_wait",
-            topic=self._topic,
+            topic=self.topic,
             partition=partition,
             offset=offset,
             next_offset=first,
         )
         return BatchGoneError(
-            f"{self._topic}, partition {partition}: the batch at offset {offset} is gone (the next one is at {first}): "
+            f"{self.topic}, partition {partition}: the batch at offset {offset} is gone (the next one is at {first}): "
             "the topic's retention is shorter than batches wait; raise retention.ms or lower max_wait"
         )
 
@@ -105,10 +105,10 @@ class BatchReader:
             self._consumer = consumer
         position, self._next = self._next, None  # a read that is cancelled leaves the consumer anywhere
         if position is None or position[0] != partition:
-            consumer.assign([TopicPartition(self._topic, partition)])
+            consumer.assign([TopicPartition(self.topic, partition)])
         elif position[1] <= offset <= position[1] + SKIP_RECORDS:
             return consumer
-        consumer.seek(TopicPartition(self._topic, partition), offset)
+        consumer.seek(TopicPartition(self.topic, partition), offset)
         return consumer
 
     async def close(self) -> None:

@@ -32,7 +32,7 @@ class Windows:
         self._topology = topology
         self._clock = clock
         self._metrics = metrics
-        self._limits = {integration.id: integration.batch for integration in settings.integrations}
+        self._limits = {integration.id: integration.seal_limits for integration in settings.integrations}
         self._kinds = {integration.id: integration.kind for integration in settings.integrations}
         self._source_epoch = settings.source_epoch
         self._resident_bytes = settings.worker.window_memory_bytes

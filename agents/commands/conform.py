@@ -92,6 +92,11 @@ def command(
 def _origin(url: str, guard: AddressGuard, *, allow_http: bool) -> str:
     """Scheme, host and port of ``url``; raises ``ValueError`` where nothing may be sent there."""
     parsed = URL(url)
+    if parsed.scheme in {"grpc", "grpcs"}:
+        raise ValueError(
+            "only receivers of HTTP requests can be tried so, not gRPC ones: send yours a test event with "
+            "`distributary doctor INTEGRATION`"
+        )
     if parsed.scheme not in {"https", "http"} or not parsed.host:
         raise ValueError("give the receiver's whole URL, for example https://host.example/events")
     if parsed.user is not None or parsed.password is not None:

@@ -25,6 +25,7 @@ from pipeline.model.moments import format_hour
 from pipeline.sinks.registry import SINKS
 
 COLUMNS = ("matched", "open", "waiting", "delivered", "parked", "discarded", "missing")
+_UNFOLDED = 10_000
 
 
 @click.command("ledger", short_help="Show what became of every matched event.")
@@ -69,8 +70,16 @@ def _show(ledger: Ledger, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(ledger.as_json(), indent=2))
         return
-    Console().print(table_of(ledger))
+    print_table(table_of(ledger))
     click.echo(_verdict(is_balanced=ledger.is_balanced))
+
+
+def print_table(table: Table) -> None:
+    """Print a line for each row; only a terminal folds long names, since other programs search the lines."""
+    console = Console()
+    if not console.file.isatty():
+        console.width = _UNFOLDED
+    console.print(table)
 
 
 def _verdict(*, is_balanced: bool) -> str:
@@ -86,7 +95,7 @@ def _show_hours(ledger: Ledger, accounts: list[HourlyAccount], first: int, *, as
             each.update(by_integration[each["integration"]].as_json())
         click.echo(json.dumps({**report, "balanced": is_balanced}, indent=2))
         return
-    Console().print(_table_of_hours(ledger.total(), accounts, first))
+    print_table(_table_of_hours(ledger.total(), accounts, first))
     for account in accounts:
         for problem in account.problems:
             click.echo(f"{account.integration}: {problem}", err=True)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -125,7 +126,7 @@ def _selection(chosen: dict[str, Any]) -> Selection:
     if unknown:
         raise click.UsageError(f"there is no kind {unknown[0]}; there are {', '.join(spec.kind for spec in SINKS)}")
     try:
-        return Selection(
+        selection = Selection(
             batches=tuple(Named.parse(text) for text in chosen["batches"]),
             integrations=frozenset(chosen["integrations"]),
             kinds=frozenset(chosen["kinds"]),
@@ -135,6 +136,8 @@ def _selection(chosen: dict[str, Any]) -> Selection:
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    _refuse_backward("since", selection.since, "until", selection.until)
+    return selection
 
 
 def _backfill(chosen: dict[str, Any], rate: float, *, is_dry: bool, yes: bool, as_json: bool) -> int:
@@ -165,14 +168,37 @@ def _wish(chosen: dict[str, Any]) -> filling.Wish:
     if bool(chosen["begin"]) == bool(chosen["offsets"]):
         raise click.UsageError("--backfill needs a beginning: --from TIME, or --from-offset PART:OFFSET")
     try:
-        return filling.Wish(
+        wish = filling.Wish(
             begin_at=_beginning(chosen["begin"], now) if chosen["begin"] else None,
-            offsets=dict(parse_offset(text) for text in chosen["offsets"]),
+            offsets=_offsets(chosen["offsets"]),
             end_at=parse_time(chosen["end"], now) if chosen["end"] and chosen["end"] != "now" else None,
             again=checked_again(chosen["again"]) if chosen["again"] else "",
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    _refuse_backward("from", wish.begin_at, "to", wish.end_at)
+    return wish
+
+
+def _offsets(texts: Iterable[str]) -> dict[int, int]:
+    offsets: dict[int, int] = {}
+    for text in texts:
+        partition, offset = parse_offset(text)
+        if partition in offsets:
+            raise ValueError(
+                f"--from-offset names partition {partition} twice, {partition}:{offsets[partition]} and {text.strip()}; "
+                "give one beginning for each partition"
+            )
+        offsets[partition] = offset
+    return offsets
+
+
+def _refuse_backward(begin_name: str, begin: float | None, end_name: str, end: float | None) -> None:
+    if begin is not None and end is not None and begin > end:
+        raise click.UsageError(
+            f"--{begin_name} {format_time(int(begin))} is later than --{end_name} {format_time(int(end))}, so nothing lies between; "
+            "exchange them"
+        )
 
 
 def _beginning(text: str, now: float) -> float:

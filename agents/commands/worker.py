@@ -17,6 +17,7 @@ from agents.commands import fausts
 from agents.rates import shares_rates
 from agents.settings import current
 from pipeline.local.servers import addresses_or_start, default_directory
+from pipeline.sinks.readiness import require_ready
 
 DEFAULT_WEB_PORT = 6066
 REACH_S = 60.0
@@ -27,6 +28,7 @@ _fausts = faust_cli.commands["worker"]
 
 def _start(**options: Any) -> Any:
     settings = current()
+    asyncio.run(require_ready(settings.integrations, settings.outbound.client()))
     brokers = ",".join(settings.brokers) if settings.brokers else None
     needed = ["kafka", "redis"] if shares_rates(settings) and settings.redis is None else ["kafka"]
     with addresses_or_start(

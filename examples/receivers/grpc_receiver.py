@@ -102,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Receive what integrations of kind grpc send.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8090)
-    parser.add_argument("--database", default="events.db")
+    parser.add_argument("--database", default="grpc-events.db")
     asyncio.run(serve(parser.parse_args()))
 
 

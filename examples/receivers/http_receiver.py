@@ -1,6 +1,6 @@
 """A receiver for integrations of kind http: verifies each request, keeps each event once, and knows what is missing.
 
-    WEBHOOK_SECRETS="whsec_..." python http_receiver.py --port 8090 --database events.db
+    WEBHOOK_SECRETS="whsec_..." python http_receiver.py --port 8090 --database http-events.db
 
 Needs aiohttp. It keeps what it has taken in SQLite, and answers only when that is on disk. What it does with a request:
 
@@ -194,7 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Receive what integrations of kind http send.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8090)
-    parser.add_argument("--database", default="events.db")
+    parser.add_argument("--database", default="http-events.db")
     arguments = parser.parse_args()
     # Secrets come from the environment: other users of a machine can read command lines.
     secrets = os.environ.get("WEBHOOK_SECRETS", "").split()

@@ -48,10 +48,10 @@ def checks_of(composer: Composer) -> tuple[list[Check], list[Skipped]]:
     """What receivers of this kind are tried with, in order, and what is left out for want of something."""
     checks = [*_good(composer), *_at_once(), *_odd(composer), *_unusable()]
     skipped: list[Skipped] = []
-    if composer.form.sign is None:
-        skipped.append(Skipped("signatures", "give --secret to try wrong and missing signatures, and old timestamps"))
-    else:
+    if composer.form.sign is not None:
         checks += _signatures()
+    elif composer.form.is_ever_signed:
+        skipped.append(Skipped("signatures", "give --secret to try wrong and missing signatures, and old timestamps"))
     if composer.authorization is None:
         skipped.append(Skipped("Authorization", "give --authorization to try a wrong and a missing one"))
     else:

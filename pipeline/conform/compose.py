@@ -55,13 +55,14 @@ class Form:
     """What requests of one kind look like.
 
     ``body_of`` encodes events (published ones, as JSON), ``most_events`` is how many a request carries (0: any number),
-    ``sign`` is ``None`` where nothing is signed. ``compress`` packs a body, and is ``None`` where this kind sends none packed.
+    ``sign`` is ``None`` where nothing is signed, and ``is_ever_signed`` says whether it could be. ``compress`` packs a body, and is ``None`` where this kind sends none packed.
     """
 
     kind: str
     body_of: Callable[[Events, Sequence[bytes]], bytes]
     most_events: int = 0
     sign: Sign | None = None
+    is_ever_signed: bool = True
     compress: Callable[[bytes], bytes] | None = None
     sends_unknown_fields: bool = False
     has_long_texts: bool = True

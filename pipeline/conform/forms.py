@@ -37,7 +37,7 @@ def form_of(kind: str, *, body: Body = "array", secret: str | None = None) -> Fo
         case "email" if secret is not None:
             raise ValueError("requests of kind email are not signed; leave --secret out")
         case "email":
-            return Form(kind, _email, most_events=1)
+            return Form(kind, _email, most_events=1, is_ever_signed=False)
         case "xtremepush":
             sign = None if secret is None else _xtremepush_signatures(secret)
             return Form(kind, _xtremepush, most_events=1, sign=sign, has_long_texts=False)

@@ -43,6 +43,7 @@ class Endings:
         next_at: float | None,
         final: Fate | None,
         arrived_events: int,
+        given_up_events: int,
     ) -> None:
         """A try of ``pending``, as it was then, ended; ``attempts`` already counts it. Times are UNIX seconds."""
         record = Attempt(
@@ -62,6 +63,7 @@ class Endings:
             next_at=next_at,
             final=final,
             arrived=arrived_events,
+            given_up=given_up_events,
         )
         outgoing = self.partitions[lane.partition].outgoing
         self.outgoing_bytes += outgoing.add(outgoing.attempts, lane.integration_id, encode_attempt(record))
@@ -89,7 +91,7 @@ class Endings:
         now = self._clock.wall_s()
         self._bodies.drop(lane, pending)
         self.state_of(lane).touch(lane.name).finish(pending, fate, now=now, reason=reason)
-        self._observer.finished(lane.name, pending.events, fate, max(0.0, now - pending.sealed_at))
+        self._observer.finished(lane.name, pending.events, fate, max(0.0, now - pending.sealed_at), reason)
 
     def arrived(self, lane: Lane, pending: PendingBatch, body: Batch) -> None:
         """All of the batch has been delivered but the events in ``body``."""

@@ -40,8 +40,8 @@ class DeliveryObserver(Protocol):
         """The ``attempt``-th try of a batch ended; the next is due at ``next_at`` (UNIX seconds), ``None`` for never."""
         ...
 
-    def finished(self, lane: str, events: int, fate: Fate, waited_s: float) -> None:
-        """A batch of ``events`` is done, ``waited_s`` after it was sealed."""
+    def finished(self, lane: str, events: int, fate: Fate, waited_s: float, reason: str) -> None:
+        """A batch of ``events`` is done, ``waited_s`` after it was sealed; ``reason`` says why it gave up, if it did."""
         ...
 
     def arrived(self, lane: str, events: int) -> None:
@@ -74,7 +74,7 @@ class SilentObserver:
     def attempted(self, lane: str, attempt: int, outcome: Outcome, next_at: float | None) -> None:
         """Do nothing."""
 
-    def finished(self, lane: str, events: int, fate: Fate, waited_s: float) -> None:
+    def finished(self, lane: str, events: int, fate: Fate, waited_s: float, reason: str) -> None:
         """Do nothing."""
 
     def arrived(self, lane: str, events: int) -> None:

@@ -101,7 +101,7 @@ class Landing:
         final = decision.fate
         if not share.rest:
             gives_up = fate_of_what_gives_up(flight.lane.endpoint.integration.retry)
-            final = Fate.DELIVERED if share.arrived else gives_up
+            final = gives_up if share.refused else Fate.DELIVERED
         is_tried_again = bool(share.rest) and decision.fate is None and outcome.hint is not Hint.GONE
         self._endings.tried(
             flight.lane,
@@ -111,6 +111,7 @@ class Landing:
             next_at=decision.next_at if is_tried_again else None,
             final=final,
             arrived_events=count_of(share.arrived) if share.rest or share.refused else 0,
+            given_up_events=count_of(share.refused),
         )
 
     def _body(self, pending: PendingBatch) -> Batch:

@@ -22,10 +22,10 @@ class DeliveryObservers:
         for each in self._observers:
             each.attempted(lane, attempt, outcome, next_at)
 
-    def finished(self, lane: str, events: int, fate: Fate, waited_s: float) -> None:
+    def finished(self, lane: str, events: int, fate: Fate, waited_s: float, reason: str) -> None:
         """See ``DeliveryObserver``."""
         for each in self._observers:
-            each.finished(lane, events, fate, waited_s)
+            each.finished(lane, events, fate, waited_s, reason)
 
     def arrived(self, lane: str, events: int) -> None:
         """See ``DeliveryObserver``."""

@@ -9,7 +9,8 @@ from pipeline.delivery.rows import Fate
 
 @dataclass(frozen=True, slots=True)
 class LaneView:
-    """``registered_events`` = waiting + delivered + parked + discarded events. ``oldest_sealed_at`` is UNIX seconds.
+    """``registered_events`` = waiting + delivered + parked + discarded events. ``oldest_sealed_at`` and ``oldest_parked_at`` are UNIX
+    seconds.
 
     ``in_flight`` of the waiting batches are being tried, ``retrying_batches`` have failed at least once, and
     ``resident_bytes`` of their bodies are in memory. ``replayable_batches`` of the parked ones are still to be had.
@@ -30,6 +31,7 @@ class LaneView:
     retrying_batches: int
     resident_bytes: int
     oldest_sealed_at: float | None
+    oldest_parked_at: float | None
     is_halted: bool
     is_breaker_open: bool
     replayable_batches: int
@@ -54,6 +56,7 @@ def view_of(partition: int, pending: PendingLane, lane: Lane | None) -> LaneView
         retrying_batches=sum(1 for batch in waiting if batch.attempts),
         resident_bytes=lane.held_bytes if lane else 0,
         oldest_sealed_at=min((batch.sealed_at for batch in waiting), default=None),
+        oldest_parked_at=next((row.parked_at for row in pending.parked.values()), None),
         is_halted=bool(pending.halted_for),
         is_breaker_open=lane.gate.is_breaker_open if lane else pending.breaker is not None,
         replayable_batches=len(pending.parked),

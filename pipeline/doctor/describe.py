@@ -4,7 +4,10 @@ import errno
 import os
 import socket
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any, Final
+
+from yarl import URL
 
 from pipeline.doctor.probe import Connection, Lookup
 from pipeline.doctor.step import CONNECTION, NAME, TEST_EVENT, State, Step
@@ -12,19 +15,24 @@ from pipeline.doctor.target import Target
 from pipeline.model.attempt import Hint, Outcome, Verdict
 from pipeline.model.batch import Batch
 from pipeline.model.integration import Integration
+from pipeline.net.location import ITSELF
 from pipeline.net.proxy import Proxy
 
 _SHOWN_ADDRESSES: Final = 2
 _QUOTED_CHARS: Final = 160
 _FIRST_HTTP_STATUS: Final = 100
+_PLAIN_SCHEMES: Final = frozenset({"http", "grpc"})
+_BEGIN_WITH_TLS: Final = "let `url` begin with https://"
 _ALLOW: Final = (
     "if that is meant, list its network in outbound.allow_networks; otherwise correct url or the name's records"
 )
 
+_CREDENTIALS: Final = ("write_key", "auth", "signing", "authorization")
+_TOKENLESS: Final = "nothing was sent, for want of an access token"
+
 # An endpoint's HTTP status -> what to do about it.
 _ADVICE: Final = {
     400: "the endpoint does not like the request: compare `body` and `fields` with what it expects",
-    401: "the credentials are refused: check `authorization` (or `auth`, `signing`) against what the endpoint expects",
     403: "the credentials are not enough: check what the endpoint lets them do, and whether it only takes certain addresses",
     404: "there is nothing at this path: check the path in `url`",
     405: "this path takes no POST: check the path in `url`",
@@ -40,7 +48,6 @@ _ADVICE: Final = {
     504: "a gateway in front of the endpoint gets no answer from it: tell its owner",
 }
 _HINTS: Final = {
-    Hint.UNAUTHORIZED: _ADVICE[401],
     Hint.THROTTLED: _ADVICE[429],
     Hint.TOO_LARGE: _ADVICE[413],
     Hint.GONE: _ADVICE[410],
@@ -128,8 +135,10 @@ def event_step(integration: Integration, batch: Batch, outcome: Outcome, *, is_b
 
 def _advice(integration: Integration, outcome: Outcome, *, is_by_proxy: bool) -> str:
     status = outcome.status
+    if status == HTTPStatus.UNAUTHORIZED or (outcome.hint is Hint.UNAUTHORIZED and status != HTTPStatus.FORBIDDEN):
+        return f"the credentials are refused: check {_credentials(integration)} against what the endpoint expects"
     if status is not None and status >= _FIRST_HTTP_STATUS:
-        return _advice_on_status(status)
+        return _advice_on_status(integration, outcome, status)
     if outcome.hint is not None:
         return _HINTS[outcome.hint]
     if status is not None or outcome.refused:
@@ -137,10 +146,38 @@ def _advice(integration: Integration, outcome: Outcome, *, is_by_proxy: bool) ->
     return _advice_on_silence(integration, outcome.detail, is_by_proxy=is_by_proxy)
 
 
-def _advice_on_status(status: int) -> str:
+def _credentials(integration: Integration) -> str:
+    """The keys that the integration shows who it is with; all that it could, where it sets none."""
+    possible = [key for key in _CREDENTIALS if key in type(integration).model_fields]
+    if "write_key" in possible:
+        return "`write_key`"
+    given = [key for key in possible if key in integration.model_fields_set]
+    return " and ".join(f"`{key}`" for key in given) or " or ".join(f"`{key}`" for key in possible)
+
+
+def _advice_on_status(  # noqa: PLR0911  one a cause
+    integration: Integration, outcome: Outcome, status: int
+) -> str:
+    if (
+        URL(integration.url).scheme in _PLAIN_SCHEMES
+        and status == HTTPStatus.BAD_REQUEST
+        and "https" in outcome.answer_head.lower()
+    ):
+        return f"the endpoint expects TLS at this port: {_BEGIN_WITH_TLS}"
     if status in _ADVICE:
         return _ADVICE[status]
     match status // 100:
+        case 2 if outcome.verdict is Verdict.RETRY:
+            return "the endpoint names events that it could not take, which are retried: ask its owner why"
+        case 2:
+            return (
+                "the endpoint answers as if all were well, but takes no events: see its answer above, and ask its owner; "
+                "such events are parked at once, without a further try"
+            )
+        case 3 if f"leads to {ITSELF};" in outcome.detail:
+            return "the endpoint redirects to where the request went, as for a cookie or a log-in: ask its owner for a `url` without"
+        case 3 if "the same place by https://" in outcome.detail:
+            return _BEGIN_WITH_TLS
         case 3:
             return "set `url` to that place; if it is a page to log in, `authorization` is missing or wrong"
         case 4:
@@ -149,7 +186,12 @@ def _advice_on_status(status: int) -> str:
             return "the endpoint fails: tell its owner; deliveries are retried"
 
 
-def _advice_on_silence(integration: Integration, detail: str, *, is_by_proxy: bool) -> str:
+def _advice_on_silence(integration: Integration, detail: str, *, is_by_proxy: bool) -> str:  # noqa: PLR0911  one a cause
+    if detail.startswith(_TOKENLESS):
+        return (
+            "the token endpoint gives no token, so the endpoint itself was not asked: check `auth.token_url`, `auth.client_id`, "
+            "`auth.client_secret` and `auth.scope`, or tell its owner; deliveries are retried"
+        )
     if detail.startswith("no answer within"):
         return (
             f"the endpoint takes longer than `timeout` ({integration.timeout_s:g} s): it should answer first and work "
@@ -159,6 +201,11 @@ def _advice_on_silence(integration: Integration, detail: str, *, is_by_proxy: bo
         return "the endpoint asks for a client certificate: set `tls.cert` and `tls.key`"
     if "garbage" in detail:
         return "that is not HTTP: check the port and scheme in `url`"
+    if URL(integration.url).scheme in _PLAIN_SCHEMES and not is_by_proxy:
+        return (
+            "the connection works, but the request got no answer: check the scheme, since an endpoint that speaks TLS wants "
+            "https:// (or grpcs://) in `url`; then port and path, and ask the endpoint's owner"
+        )
     if is_by_proxy:
         return "the request went by way of the proxy: check what it lets through, and the endpoint behind it"
     return "the connection works, but the request got no answer: check path and port, and ask the endpoint's owner"

@@ -63,7 +63,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``attempt`` counts from 1. ``at`` is UNIX seconds of the try's start. ``next_at`` is when the next try is due, absent
     where there is none. ``final`` says what became of the batch, absent while it waits: delivered, parked or discarded.
-    ``arrived`` is how many of its events this try delivered, where it was not all of them.
+    ``arrived`` is how many of its events this try delivered, where it was not all of them, and ``given_up`` how many were
+    refused alone.
     """
 
     batch: str
@@ -82,6 +83,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     next_at: float | None = None
     final: str | None = None
     arrived: int = 0
+    given_up: int = 0
 
 
 class Parked(msgspec.Struct, array_like=True, frozen=True, gc=False):

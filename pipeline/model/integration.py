@@ -3,11 +3,11 @@
 import re
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
 from yarl import URL
 
 from pipeline.model.platforms import platform_name
-from pipeline.model.section import InWords, Section
+from pipeline.model.section import InWords, Section, mistakes
 from pipeline.model.units import DAY_S, HOUR_S, KIB, MIB, Duration, Size
 
 EVERYTHING: Final = "*"
@@ -202,6 +202,14 @@ class BreakerSettings(Section):
         600.0, alias="max_pause", description="The pause grows no longer than this."
     )
 
+    @model_validator(mode="after")
+    def _pause_fits_below_its_maximum(self) -> "BreakerSettings":
+        if self.pause_s > self.max_pause_s:
+            raise mistakes(
+                {("pause",): f"is longer than max_pause ({self.max_pause_s:g}s); raise max_pause or shorten pause"}
+            )
+        return self
+
 
 class RateSettings(Section):
     """How often an endpoint is asked at most. See ``pipeline.delivery.rate``."""
@@ -216,7 +224,7 @@ class RateSettings(Section):
     )
     unit: Literal["requests", "events"] = Field(
         "requests",
-        description="What is counted: tries to deliver a batch, or the events in them. A batch with more events than `burst` is "
+        description="What is counted: requests, or the events in them. A batch with more events than `burst` is "
         "sent whole, and the ones after it wait the longer.",
     )
     shared: bool = Field(
@@ -300,6 +308,25 @@ class Integration(Section):
         description="`published` sends the fields of the published event and its uuid; `known` also the others that an "
         "event may have (`campaign_code`, `device_type`, `email` and so on); `all` each event's own bytes, as they came.",
     )
+
+    @property
+    def sends_each(self) -> bool:
+        """Whether each event is a request of its own."""
+        return False
+
+    @property
+    def counted_rate(self) -> RateSettings | None:
+        """``rate`` as it is counted a batch: where each event is a request, requests are events."""
+        if self.rate is None or not self.sends_each:
+            return self.rate
+        return self.rate.model_copy(update={"unit": "events"})
+
+    @property
+    def seal_limits(self) -> BatchLimits:
+        """When windows are sealed: where each event is a request, no batch has more of them than the rate's burst."""
+        if self.rate is None or not self.sends_each:
+            return self.batch
+        return self.batch.model_copy(update={"max_events": min(self.batch.max_events, self.rate.burst_or_default)})
 
     @property
     def in_flight_cap(self) -> int:

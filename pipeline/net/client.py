@@ -55,8 +55,8 @@ class Answer:
     """An endpoint's answer to one request.
 
     ``head`` is the first 4 KiB of the body, unless the caller asked for more, and ``is_whole`` says whether that is all of it;
-    ``body_bytes`` what was read of it, or the announced size where reading was given up. ``retry_after``, ``location`` and
-    ``rate_limit_reset`` (``X-RateLimit-Reset``) are headers as they came.
+    ``body_bytes`` what was read of it, or the announced size where reading was given up. ``retry_after``, ``location``,
+    ``rate_limit_reset`` (``X-RateLimit-Reset``) and ``content_encoding`` are headers as they came.
     """
 
     status: int
@@ -66,6 +66,7 @@ class Answer:
     location: str | None = None
     rate_limit_reset: str | None = None
     is_whole: bool = True
+    content_encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,7 @@ class HttpClient:
             location=told.get("Location"),
             rate_limit_reset=told.get("X-RateLimit-Reset"),
             is_whole=is_whole,
+            content_encoding=told.get("Content-Encoding"),
         )
 
     def _refusal_behind_proxy(self, url: URL) -> NoAnswer | None:

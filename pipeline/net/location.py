@@ -1,6 +1,11 @@
 """Where a redirect leads, in words that give no secret away."""
 
+from typing import Final
+
 from yarl import URL
+
+ITSELF: Final = "itself"
+"""A redirect to where the request went, which no change of the URL can follow."""
 
 
 def destination_of(url: URL, location: str | None) -> str:  # noqa: PLR0911  one return a place
@@ -22,7 +27,7 @@ def destination_of(url: URL, location: str | None) -> str:  # noqa: PLR0911  one
     if (scheme, host, port) != (url.scheme, url.host, url.port):
         return f"{scheme}://{goal.host_subcomponent}" + (f":{port}" if goal.explicit_port else "")
     if goal.path_qs == url.path_qs:
-        return "itself"
+        return ITSELF
     if goal.path == f"{url.path}/" and goal.query_string == url.query_string:
         return "the same path with a / at its end"
     return "another path on the same host"

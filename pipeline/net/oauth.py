@@ -4,7 +4,7 @@ import asyncio
 import base64
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final, Literal
 from urllib.parse import quote_plus, urlencode
@@ -33,6 +33,7 @@ REFUSED_PAUSE_S: Final = 30.0
 
 _GARBAGE: Final = "answered garbage"
 _ERROR_CODE: Final = re.compile(r"[a-z_]{1,40}")
+_CLIENT_REFUSED: Final = "invalid_client"
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 
 
@@ -77,10 +78,14 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class NoToken:
-    """No token is to be had. ``detail`` says why, for people; ``retry_after_s`` is the pause that was asked for, if any."""
+    """No token is to be had. ``detail`` says why, for people; ``retry_after_s`` is the pause that was asked for, if any.
+
+    ``is_client_refused`` says that id and secret are wrong (RFC 6749, section 5.2: 401, or ``invalid_client``).
+    """
 
     detail: str
     retry_after_s: float | None = None
+    is_client_refused: bool = False
 
 
 class TokenSource:
@@ -126,7 +131,7 @@ class TokenSource:
             return token
         if now_s < self._not_before_s and not self._is_fetching():
             asked = self._failure.retry_after_s is not None
-            return NoToken(self._failure.detail, self._not_before_s - now_s if asked else None)
+            return replace(self._failure, retry_after_s=self._not_before_s - now_s if asked else None)
         # A caller that gives up must not take the token from the others.
         return await asyncio.shield(self._begin())
 
@@ -190,8 +195,12 @@ class TokenSource:
             return NoToken(f"the token endpoint {self._place} gave no token: {detail}")
         if answer.status != HTTPStatus.OK:
             pause_s = retry_after_s(answer.retry_after, now_s=self._clock.wall_s())
-            words = f"{_words(answer.status)}{_error_code(answer.head)}"
-            return NoToken(f"the token endpoint {self._place} answered {words}", pause_s)
+            code = _error_code(answer.head)
+            return NoToken(
+                f"the token endpoint {self._place} answered {_words(answer.status)}{_in_brackets(code)}",
+                pause_s,
+                is_client_refused=answer.status == HTTPStatus.UNAUTHORIZED or code == _CLIENT_REFUSED,
+            )
         wrong = f"the token endpoint {self._place} answered 200, but "
         if answer.body_bytes > len(answer.head):
             return NoToken(f"{wrong}with {answer.body_bytes} bytes or more, which is no token")
@@ -204,7 +213,9 @@ class TokenSource:
             return NoToken(f"{wrong}not with JSON")
         value = content.get("access_token") if isinstance(content, dict) else None
         if not isinstance(value, str) or not value:
-            return NoToken(f"{wrong}without an access_token{_error_code(body)}")
+            code = _error_code(body)
+            detail = f"{wrong}without an access_token{_in_brackets(code)}"
+            return NoToken(detail, is_client_refused=code == _CLIENT_REFUSED)
         if not _TOKEN.fullmatch(value):
             return NoToken(f"{wrong}its access_token holds characters that a header cannot carry")
         kind = content.get("token_type", "Bearer")
@@ -231,7 +242,11 @@ def _error_code(body: bytes) -> str:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
     code = content.get("error") if isinstance(content, dict) else None
-    return f" ({code})" if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else ""
+    return code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else ""
+
+
+def _in_brackets(code: str) -> str:
+    return f" ({code})" if code else ""
 
 
 def _words(status: int) -> str:

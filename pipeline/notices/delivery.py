@@ -6,9 +6,10 @@ from typing import Final
 
 from pipeline.clock import Clock
 from pipeline.delivery.breaker import BreakerState, Change
+from pipeline.delivery.pending import PARKED_KEPT_S
 from pipeline.delivery.rows import Fate
 from pipeline.delivery.views import LaneView
-from pipeline.model.attempt import Hint, Outcome
+from pipeline.model.attempt import Hint, Outcome, Verdict
 from pipeline.model.batch import Purpose, integration_of, purpose_of
 from pipeline.model.units import format_duration
 from pipeline.notices.notice import Cause
@@ -17,6 +18,9 @@ from pipeline.notices.notices import Notices
 REFUSED_IN_A_ROW: Final = 5
 LONG_WAIT: Final = 2 / 3
 """A batch that has waited for this part of ``max_wait`` will soon be parked for it."""
+
+EXPIRY_WARNING_S: Final = 86_400.0
+"""How long before its end the time is told in which a parked batch can be replayed."""
 
 
 class DeliveryNotices:
@@ -34,20 +38,24 @@ class DeliveryNotices:
         integration = integration_of(lane)
         if outcome.hint is not Hint.UNAUTHORIZED:
             self._refused.pop(integration, None)
+            if outcome.verdict is Verdict.DELIVERED or outcome.arrived:
+                self._notices.clear(Cause.CREDENTIALS_REFUSED, integration)
             return
         self._refused[integration] += 1
         count = self._refused[integration]
         if count >= REFUSED_IN_A_ROW:
-            self._tell(lane, Cause.CREDENTIALS_REFUSED, f"{count} tries in a row were refused: {outcome.detail}")
+            # All lanes share the credentials, so there is one subject.
+            detail = f"{count} tries in a row were refused: {outcome.detail}"
+            self._tell(lane, Cause.CREDENTIALS_REFUSED, detail, subject="")
 
-    def finished(self, lane: str, events: int, fate: Fate, waited_s: float) -> None:
-        """A batch is done: parked ones are told."""
+    def finished(self, lane: str, events: int, fate: Fate, waited_s: float, reason: str) -> None:
+        """A batch is done: parked ones are told, and why."""
         if fate is Fate.PARKED:
             self._tell(
                 lane,
                 Cause.BATCHES_PARKED,
-                f"a batch of lane {lane} with {events} events was parked after {format_duration(round(waited_s))}; "
-                "`distributary replay` sends it again",
+                f"a batch of lane {lane} with {_counted(events, 'event')} was parked after {format_duration(round(waited_s))}"
+                f"{reason and f', {reason}'}; `distributary replay` sends it again",
             )
 
     def halted(self, lane: str, detail: str) -> None:
@@ -55,7 +63,7 @@ class DeliveryNotices:
         self._tell(
             lane,
             Cause.ENDPOINT_GONE,
-            f"it answered {detail}; lane {lane} keeps what waits. `distributary resume`, or another url, has it tried again",
+            f"lane {lane}: {detail}; what waits is kept. `distributary resume`, or another url, has it tried again",
         )
 
     def breaker_changed(self, lane: str, change: Change) -> None:
@@ -65,8 +73,9 @@ class DeliveryNotices:
         elif change.state is BreakerState.CLOSED:
             self._tell(lane, Cause.BREAKER_CLOSED, f"lane {lane}: {change.reason}")
 
-    def started(self, lane: str, attempt: int, waited_s: float) -> None:
-        """Do nothing."""
+    def started(self, lane: str, attempt: int, waited_s: float) -> None:  # noqa: ARG002 the protocol's signature
+        """A try begins: what is tried again is not given up as gone."""
+        self._notices.clear(Cause.ENDPOINT_GONE, integration_of(lane), subject=lane)
 
     def arrived(self, lane: str, events: int) -> None:
         """Do nothing."""
@@ -77,13 +86,13 @@ class DeliveryNotices:
     def spilled(self, lane: str, size_bytes: int) -> None:
         """Do nothing."""
 
-    def _tell(self, lane: str, cause: Cause, detail: str) -> None:
+    def _tell(self, lane: str, cause: Cause, detail: str, *, subject: str | None = None) -> None:
         if purpose_of(lane) is not Purpose.TEST:
-            self._notices.tell(cause, integration_of(lane), detail, subject=lane)
+            self._notices.tell(cause, integration_of(lane), detail, subject=lane if subject is None else subject)
 
 
 class WaitWatch:
-    """Tells of batches that will soon be parked because they have waited for too long.
+    """Tells of batches that have waited for long: those that will soon be parked for it, and parked ones that will soon be gone.
 
     ``max_wait_s`` is each integration's. Batches of integrations that it does not name are parked at once anyway.
     """
@@ -92,21 +101,51 @@ class WaitWatch:
         self._notices = notices
         self._clock = clock
         self._max_wait_s = max_wait_s
+        self._found: set[tuple[Cause, str]] = set()
 
     def check(self, lanes: Iterable[LaneView]) -> None:
         """Look at every lane; to be called once a minute or so."""
         now = self._clock.wall_s()
+        found: set[tuple[Cause, str]] = set()
         for view in lanes:
-            integration = integration_of(view.lane)
-            most_s = self._max_wait_s.get(integration)
-            if most_s is None or view.oldest_sealed_at is None or purpose_of(view.lane) is Purpose.TEST:
+            if purpose_of(view.lane) is Purpose.TEST:
                 continue
-            waited_s = now - view.oldest_sealed_at
-            if waited_s >= LONG_WAIT * most_s:
-                self._notices.tell(
-                    Cause.WAITING_LONG,
-                    integration,
-                    f"lane {view.lane}: {view.waiting_batches} batches with {view.waiting_events} events wait, the oldest for "
-                    f"{format_duration(round(waited_s))}; after {format_duration(most_s)} it is parked",
-                    subject=view.lane,
-                )
+            for cause, detail in (
+                (Cause.WAITING_LONG, self._waits_long(view, now)),
+                (Cause.PARKED_EXPIRING, _expires(view, now)),
+            ):
+                if detail is not None:
+                    found.add((cause, view.lane))
+                    self._notices.tell(cause, integration_of(view.lane), detail, subject=view.lane)
+        for cause, lane in self._found - found:
+            self._notices.clear(cause, integration_of(lane), subject=lane)
+        self._found = found
+
+    def _waits_long(self, view: LaneView, now: float) -> str | None:
+        most_s = self._max_wait_s.get(integration_of(view.lane))
+        if most_s is None or view.oldest_sealed_at is None:
+            return None
+        waited_s = now - view.oldest_sealed_at
+        if waited_s < LONG_WAIT * most_s:
+            return None
+        return (
+            f"lane {view.lane}: {_counted(view.waiting_batches, 'batch', 'batches')} with "
+            f"{_counted(view.waiting_events, 'event')} {'waits' if view.waiting_batches == 1 else 'wait'}, the oldest for "
+            f"{format_duration(round(waited_s))}; after {format_duration(most_s)} it is parked"
+        )
+
+
+def _expires(view: LaneView, now: float) -> str | None:
+    if view.oldest_parked_at is None:
+        return None
+    left_s = view.oldest_parked_at + PARKED_KEPT_S - now
+    if not 0 < left_s <= EXPIRY_WARNING_S:
+        return None
+    return (
+        f"lane {view.lane}: the oldest of {_counted(view.replayable_batches, 'parked batch', 'parked batches')} can be replayed "
+        f"for {format_duration(max(1, round(left_s)))} more; `distributary replay` sends it again"
+    )
+
+
+def _counted(count: int, one: str, several: str | None = None) -> str:
+    return f"{count} {one if count == 1 else several or one + 's'}"

@@ -17,6 +17,7 @@ class Cause(enum.StrEnum):
     ENDPOINT_GONE = "endpoint_gone"  # 410: nothing more is sent before somebody says so
     CREDENTIALS_REFUSED = "credentials_refused"  # 401 or 403, several times in a row
     WAITING_LONG = "waiting_long"  # a batch will soon have waited for max_wait
+    PARKED_EXPIRING = "parked_expiring"  # parked batches can be replayed for less than a day more
     SOURCE_RECREATED = "source_recreated"  # the source topic's offsets start again: the worker stopped
 
 
@@ -30,6 +31,7 @@ _WORDS: Final = {
     Cause.ENDPOINT_GONE: "endpoint is gone, nothing more is sent",
     Cause.CREDENTIALS_REFUSED: "endpoint refuses the credentials",
     Cause.WAITING_LONG: "batches have waited for long",
+    Cause.PARKED_EXPIRING: "parked batches can soon no longer be replayed",
     Cause.SOURCE_RECREATED: "source topic was made again, the worker stopped",
 }
 
@@ -52,7 +54,8 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def text(self) -> str:
         """All of it in one line."""
-        more = f" (and {self.suppressed} times more before)" if self.suppressed else ""
+        times = "once" if self.suppressed == 1 else f"{self.suppressed} times"
+        more = f" (and {times} more before)" if self.suppressed else ""
         return f"{self.integration or 'worker'}: {_WORDS[self.cause]}: {self.detail}{more}"
 
 

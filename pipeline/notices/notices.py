@@ -50,6 +50,10 @@ class Notices:
         if telling is not None:
             self._add(telling)
 
+    def clear(self, cause: Cause, integration: str | None, *, subject: str = "") -> None:
+        """It is over: what is held back of it is no longer true, and is dropped."""
+        self._rule.clear(cause, integration, subject)
+
     def take(self) -> list[Notice]:
         """What is to be sent now."""
         for telling in self._rule.due(self._clock.monotonic_s()):

@@ -55,6 +55,12 @@ class NoticeRule:
         state.untold[subject] = detail
         return None
 
+    def clear(self, cause: Cause, integration: str | None, subject: str) -> None:
+        """It is over for ``subject``: what is held back of it will not be told. It stays counted."""
+        state = self._states.get((cause, integration))
+        if state is not None:
+            state.untold.pop(subject, None)
+
     def due(self, now_s: float) -> list[Telling]:
         """What was held back and is to be told now: the latest of each, unless it has ended meanwhile."""
         tellings = []

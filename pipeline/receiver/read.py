@@ -47,9 +47,8 @@ class Place(NamedTuple):
         purpose = purpose_of(self.lane)
         word = purpose and purpose.value
         if self.scattered_count is not None:
-            return Delivery(
-                self.webhook_id, self.lane, 0, 0, uuids, body_bytes, purpose=word, count=self.scattered_count
-            )
+            count = self.scattered_count
+            return Delivery(self.webhook_id, self.lane, 0, 0, uuids, body_bytes, purpose=word, announced_count=count)
         first, end = self.ranges[0][0], self.ranges[-1][1]
         parts = self.ranges if len(self.ranges) > 1 else ()
         return Delivery(self.webhook_id, self.lane, first, end, uuids, body_bytes, parts, word)

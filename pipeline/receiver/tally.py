@@ -16,7 +16,7 @@ class Delivery(NamedTuple):
     ``uuids`` holds ``None`` for events that have none; it is itself ``None`` where bodies are not read. ``ranges`` names the
     numbers that came where not all of ``[first, end)`` did; ``purpose`` is ``backfill`` or ``test`` where the events have not
     just happened. ``end`` is 0 where the request names no numbers: its events are then known by their uuids alone, and
-    ``count`` is how many it says they are, if it does.
+    ``announced_count`` how many it says they are, if it does.
     """
 
     webhook_id: str
@@ -27,7 +27,7 @@ class Delivery(NamedTuple):
     body_bytes: int
     ranges: Ranges = ()
     purpose: str | None = None
-    count: int = 0
+    announced_count: int = 0
 
     @property
     def numbers(self) -> Ranges:
@@ -44,7 +44,7 @@ class Delivery(NamedTuple):
         """How many events came."""
         if self.is_numbered:
             return count_of(self.numbers)
-        return self.count if self.uuids is None else len(self.uuids)
+        return self.announced_count if self.uuids is None else len(self.uuids)
 
 
 class _Lane:
@@ -137,7 +137,7 @@ class _Counts:
         for first, end in numbers:
             lane.repeated_events += lane.seen.add(first, end)
         if delivery.uuids is None:
-            lane.unnumbered_events += 0 if is_repeat else delivery.count
+            lane.unnumbered_events += 0 if is_repeat else delivery.announced_count
         elif delivery.is_numbered:
             self._events_without_uuid += lane.count_numbered(numbers, delivery.uuids)
         else:

@@ -3,7 +3,8 @@
 A success (2xx) whose body is a JSON object with a list ``failed`` names the events that the endpoint could not take, each by
 its uuid or as an object with the uuid and why: ``{"failed": ["uuid", {"uuid": "...", "detail": "..."}]}``. These are tried
 again, alone; all others have arrived. Where it names none that was sent, nobody knows which ones it means, and all are tried
-again. Any other body means that nothing failed.
+again. Any other body means that nothing failed. A body that is packed in a way other than gzip cannot be read; the outcome
+says so.
 """
 
 import re
@@ -77,6 +78,10 @@ def without_failed(
     """
     if outcome.verdict is not Verdict.DELIVERED:
         return outcome
+    if _is_packed(answer):
+        way = _one_line(masked(answer.content_encoding or ""))
+        words = f"{outcome.detail}, packed as {way} though it was asked not to be: failed events in it were not read"
+        return msgspec.structs.replace(outcome, detail=words)
     if not answer.is_whole and _BEGINS_TO_NAME.search(answer.head):
         return _all_again(outcome, answer, "names failed events in more than was read of it", now_s=now_s)
     named = named_failures(answer.head) if answer.is_whole else None
@@ -116,6 +121,10 @@ def _all_again(outcome: Outcome, answer: Answer, why: str, *notes: str, now_s: f
         detail="; ".join([words, *notes]),
         retry_after_s=retry_after_s(answer.retry_after, now_s=now_s),
     )
+
+
+def _is_packed(answer: Answer) -> bool:
+    return bool(answer.body_bytes) and (answer.content_encoding or "identity").strip().lower() not in {"", "identity"}
 
 
 def _is_name(value: Any) -> bool:

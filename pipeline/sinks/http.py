@@ -48,6 +48,11 @@ class HttpIntegration(PostedIntegration):
         None, description="Signs each request by Standard Webhooks (`webhook-signature`), with one secret or two."
     )
 
+    @property
+    def sends_each(self) -> bool:
+        """Whether each event is a request of its own."""
+        return self.body == "object"
+
 
 class HttpSink:
     """Delivers one integration's batches by HTTP. See ``pipeline.sinks.base.Sink`` for when what is called."""

@@ -24,7 +24,8 @@ from pipeline.model.integration import Integration
 from pipeline.model.ranges import Ranges, count_of
 from pipeline.model.section import Section
 from pipeline.net.client import ANSWER_HEAD_BYTES, ANSWER_READ_BYTES, Answer, Endpoint, NoAnswer
-from pipeline.net.location import destination_of
+from pipeline.net.encoding import unpacked
+from pipeline.net.location import ITSELF, destination_of
 from pipeline.net.retry_after import retry_after_s
 from pipeline.sinks.base import SinkContext
 
@@ -170,10 +171,9 @@ class Posting:
         duration_s = time.monotonic() - started_s
         if isinstance(answer, NoAnswer):
             detail = self.masked(answer.detail, secrets)
-            outcome = Outcome(
-                Verdict.RETRY, detail, duration_s=duration_s, request_bytes=len(body), is_unanswered=True
-            )
+            outcome = Outcome(Verdict.RETRY, detail, duration_s=duration_s, request_bytes=len(body), is_unanswered=True)
             return outcome, None
+        answer = unpacked(answer)
         verdict = verdict_of(answer.status)
         outcome = Outcome(
             verdict,
@@ -222,6 +222,8 @@ def describe(status: int, destination: str = "") -> str:
     except ValueError:
         words = str(status)
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        if destination == ITSELF:
+            return f"the endpoint answered {words} and leads to itself; redirects are not followed"
         leads = f" and leads to {destination}" if destination else ""
         return f"the endpoint answered {words}{leads}; redirects are not followed, set url to where it leads"
     return f"the endpoint answered {words}"

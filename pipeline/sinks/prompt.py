@@ -31,3 +31,8 @@ class PromptIntegration(PostedIntegration):
     fields: Literal["known"] = Field(
         "known", description="The endpoint's own format is made from all fields that are known."
     )
+
+    @property
+    def sends_each(self) -> bool:
+        """Each event is a request of its own."""
+        return True

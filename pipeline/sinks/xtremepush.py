@@ -18,7 +18,7 @@ import msgspec
 from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.ingest.event import Event
-from pipeline.model.attempt import Outcome, Verdict
+from pipeline.model.attempt import Hint, Outcome, Verdict
 from pipeline.model.batch import Batch
 from pipeline.model.integration import EVERYTHING, Names, Platforms
 from pipeline.model.platforms import platform_name
@@ -270,7 +270,8 @@ class XtremepushSink:
 
     def _without_token(self, failure: NoToken) -> Outcome:
         detail = self._posting.masked(f"nothing was sent, for want of an access token: {failure.detail}")
-        return Outcome(Verdict.RETRY, detail, retry_after_s=failure.retry_after_s)
+        hint = Hint.UNAUTHORIZED if failure.is_client_refused else None
+        return Outcome(Verdict.RETRY, detail, retry_after_s=failure.retry_after_s, hint=hint)
 
 
 SPEC = SinkSpec(

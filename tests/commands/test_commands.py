@@ -110,6 +110,24 @@ def test_check_says_that_a_file_is_good(shell: Shell):
     assert shell.run("check") == (0, ["good: 2 integrations, 1 of them enabled"], [])
 
 
+UNREADABLE = """
+app: test
+integrations:
+  - {id: crm, kind: http, url: "https://crm.example/", events: "*", platforms: "*", tls: {ca: missing.pem}}
+  - {id: rpc, kind: grpc, url: "grpcs://crm.example/", events: "*", platforms: "*", tls: {ca: missing.pem}}
+  - {id: mail, kind: email, url: "https://mail.example/", events: "*", platforms: Email, tls: {cert: faust.yml}}
+"""
+
+
+@pytest.mark.parametrize("command", ["check", "worker"])
+def test_certificate_files_that_cannot_be_read_are_named_before_anything_runs(shell: Shell, command: str):
+    shell.write("faust.yml", UNREADABLE)
+    status, out, mistakes = shell.run(command)
+    assert (status, out) == (1, [])
+    assert [line.partition(": ")[0] for line in mistakes] == ["integration crm", "integration rpc", "integration mail"]
+    assert all("missing.pem" in line for line in mistakes[:2])
+
+
 def test_check_names_each_of_ten_mistakes_in_a_line_of_its_own(shell: Shell):
     shell.write("other.yml", TEN_MISTAKES)
     status, out, mistakes = shell.run("check", "other.yml")

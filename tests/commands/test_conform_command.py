@@ -56,6 +56,7 @@ def test_conform_reports_in_a_table_and_in_json_and_its_status_says_how_it_went(
     ("arguments", "words"),
     [
         (["crm.example/events"], "whole URL"),
+        (["grpc://crm.example:443"], "not gRPC"),
         (["http://crm.example/"], "--allow-http"),
         (["http://127.0.0.1:9/", "--allow-http"], "--allow-loopback"),
         (["http://localhost:9/", "--allow-http"], "--allow-loopback"),

@@ -68,6 +68,12 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
         ([*BACKFILL[1:], "--again", "a b"], "must be 1 to 64"),
         (["--backfill", "--integration", "crm", "--from-offset", "0"], "3:1500"),
         (["--backfill", "--integration", "crm", "--from", "2h"], "write --from 20"),
+        (["--since", "1h", "--until", "2h"], "is later than --until"),
+        ([*BACKFILL[1:], "--to", "2026-11-22T09:00Z"], "--from 2026-11-22T10:00:00Z is later than --to"),
+        (
+            ["--backfill", "--integration", "crm", "--from-offset", "0:5", "--from-offset", "0:7"],
+            "partition 0 twice, 0:5 and 0:7",
+        ),
     ],
     ids=" ".join,
 )

@@ -156,6 +156,7 @@ async def test_a_pause_as_a_date_is_passed_on(spec: SinkSpec, status: int) -> No
 @every_sink
 async def test_an_endpoint_that_never_answers_times_out(spec: SinkSpec) -> None:
     outcome = await outcome_of(spec, silence(), timeout_s=0.2)
+    assert outcome.is_unanswered
     assert (outcome.verdict, outcome.status, outcome.detail) == (Verdict.RETRY, None, "no answer within 0.2 s")
     assert 0.2 <= outcome.duration_s < 2
 

@@ -190,12 +190,17 @@ async def test_the_segment_double_takes_each_message_once_and_tells_what_it_does
     assert (stats["repeats"], stats["unwanted"]) == (3, {"an unknown write key": 1})
 
 
-async def test_the_grpc_example_answers_each_event_and_finds_gaps(tmp_path: Path) -> None:
+async def generated(folder: Path) -> None:
+    """Put into ``folder`` what the gRPC example imports."""
     made = await asyncio.to_thread(
         protoc.main,
-        ["protoc", f"-I{ROOT / 'proto'}", f"--python_out={tmp_path}", f"--grpc_python_out={tmp_path}", PROTO],
+        ["protoc", f"-I{ROOT / 'proto'}", f"--python_out={folder}", f"--grpc_python_out={folder}", PROTO],
     )
     assert made == 0
+
+
+async def test_the_grpc_example_answers_each_event_and_finds_gaps(tmp_path: Path) -> None:
+    await generated(tmp_path)
     environment = {"PYTHONPATH": str(tmp_path), "WEBHOOK_AUTHORIZATION": "Bearer right"}
     settings = {"authorization": "Bearer right", "max_events_per_message": 7}
     arguments = ("--database", str(tmp_path / "events.db"))
@@ -216,3 +221,16 @@ async def test_the_grpc_example_answers_each_event_and_finds_gaps(tmp_path: Path
         (80, 0, ["crm 40-50"]),
     ]
     assert (refused.verdict, refused.hint) == (Verdict.REFUSED, Hint.UNAUTHORIZED)
+
+
+async def test_receivers_that_share_a_folder_keep_their_events_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    await generated(tmp_path)
+    async with (
+        example("http_receiver.py", WEBHOOK_SECRETS=SECRET),
+        example("grpc_receiver.py", PYTHONPATH=str(tmp_path)),
+    ):
+        made = {name for name in os.listdir(tmp_path) if name.endswith(".db")}  # noqa: PTH208  pathlib blocks too
+    assert made == {"http-events.db", "grpc-events.db"}

@@ -14,6 +14,7 @@ from tests.contract.test_every_sink import NOW_S, sink_to
 from tests.support.endpoint import raw, reset, serving, silence
 from tests.support.grpc_batches import batch_of, batch_of_events, event_of, outcome_of
 from tests.support.grpc_endpoint import GrpcEndpoint, Stream, answering, ending, in_turn, serving_grpc
+from tests.support.grpc_endpoint import silence as no_answers
 
 FINAL = {
     "INVALID_ARGUMENT",
@@ -257,7 +258,7 @@ async def test_a_cancelled_try_leaves_nothing_behind() -> None:
 
 
 async def test_an_endpoint_that_is_silent_or_not_there_gives_no_answer() -> None:
-    assert (await outcome_of(silence(), timeout_s=0.5)).is_unanswered
+    assert (await outcome_of(no_answers(), timeout_s=0.5)).is_unanswered
     async with serving_grpc(answering()) as endpoint:
         url = endpoint.url()
     async with sink_to(SPEC, url) as sink:
@@ -272,7 +273,7 @@ async def test_an_endpoint_that_ends_the_stream_itself_has_answered(code: grpc.S
 
 
 async def test_an_endpoint_that_falls_silent_after_an_answer_has_answered() -> None:
-    outcome = await outcome_of(silence(after=1), timeout_s=0.5)
+    outcome = await outcome_of(no_answers(after=1), timeout_s=0.5)
     assert (outcome.verdict, outcome.arrived, outcome.is_unanswered) == (Verdict.RETRY, ((0, 1),), False)
 
 

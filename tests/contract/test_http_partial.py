@@ -1,6 +1,7 @@
 """Answers that take a batch but for some of its events, over real sockets."""
 
 import asyncio
+import gzip
 import json
 from typing import Any
 
@@ -179,3 +180,34 @@ async def test_one_uuid_on_two_events_fails_both() -> None:
             "crm", 0, 2, twice.reason, twice.opened_at, twice.sealed_at, twice.ends, twice.block.replace(b"u-0", b"u-1")
         )
         assert (await sink.send(same, now_s=NOW_S)).arrived == ()
+
+
+FAILED_104 = json.dumps({"failed": ["u-104"]}).encode()
+
+
+async def test_an_answer_that_is_gzip_all_the_same_is_read() -> None:
+    outcome = await outcome_of(reply(200, gzip.compress(FAILED_104), Content_Encoding="gzip"))
+    assert outcome.arrived == ((100, 104), (105, 110))
+    assert outcome.answer_head == FAILED_104.decode()
+
+
+@pytest.mark.parametrize("content", [FAILED_104[:-2] + b"," + b" " * (1 << 20) + b'"u-105"]}', b'{"failed": ["u-104'])
+async def test_a_gzip_answer_that_is_too_long_or_broken_off_names_nobody_for_certain(content: bytes) -> None:
+    packed = gzip.compress(content) if content.endswith(b"}") else gzip.compress(content)[:-8]
+    outcome = await outcome_of(reply(200, packed, Content_Encoding="x-gzip"))
+    assert (outcome.verdict, outcome.arrived) == (Verdict.RETRY, ())
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"), [("br", b"\x0b\x02\x80"), ("gzip", b"no gzip"), ("gzip, br", b"\x0b\x02")]
+)
+async def test_an_answer_packed_in_another_way_is_a_delivery_whose_detail_says_that_it_was_not_read(
+    encoding: str, body: bytes
+) -> None:
+    outcome = await outcome_of(reply(200, body, Content_Encoding=encoding))
+    assert outcome.verdict is Verdict.DELIVERED
+    assert f"packed as {encoding} though it was asked not to be" in outcome.detail
+
+
+async def test_an_empty_answer_is_not_called_packed() -> None:
+    assert (await outcome_of(reply(200, Content_Encoding="br"))).detail == "the endpoint answered 200 OK"

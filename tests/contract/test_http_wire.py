@@ -109,6 +109,18 @@ async def test_object_has_few_requests_under_way_at_once() -> None:
         assert endpoint.connections == 4
 
 
+async def test_object_is_unanswered_where_the_failure_that_it_tells_of_is() -> None:
+    for answers, is_unanswered in (
+        (in_turn(reply(200), silence()), True),
+        (in_turn(reply(200), reply(503)), False),
+        (reply(200), False),
+    ):
+        async with serving(answers) as endpoint:
+            settings = {"body": "object", "ordered": True, "timeout_s": 0.4}
+            async with sink_to(SPEC, endpoint.url(), **settings) as sink:
+                assert (await sink.send(batch_of(3), now_s=NOW_S)).is_unanswered is is_unanswered
+
+
 async def test_object_says_what_has_arrived_and_sends_only_the_rest_again() -> None:
     answers = in_turn(reply(200), reply(200), reply(503, Retry_After="5"), reply(200))
     async with serving(answers) as endpoint, sink_to(SPEC, endpoint.url(), body="object", ordered=True) as sink:

@@ -31,6 +31,23 @@ async def test_every_body_is_verified_and_counted(settings: dict[str, Any]) -> N
     assert (stats["missing_events"], stats["repeated_events"], stats["problems"]) == (0, 0, {})
 
 
+@pytest.mark.parametrize("verify", [True, False])
+async def test_a_part_in_too_many_ranges_for_a_header_is_taken_and_counted(*, verify: bool) -> None:
+    receiver = Receiver(verify=verify)
+    await receiver.start()
+    try:
+        async with sink_to(SPEC, receiver.url) as sink:
+            part = batch_of(3000).only(tuple((number, number + 1) for number in range(0, 3000, 2)))
+            for _ in range(2):
+                outcome = await sink.send(part, now_s=NOW_S)
+                assert outcome.verdict is Verdict.DELIVERED, outcome
+        stats = receiver.stats()
+    finally:
+        await receiver.stop()
+    assert (stats["events"], stats["unique_events"], stats["duplicate_batches"]) == (3000, 1500, 1)
+    assert (stats["missing_events"], stats["problems"]) == (0, {})
+
+
 @pytest.mark.parametrize(
     ("path", "verdict", "status"),
     [

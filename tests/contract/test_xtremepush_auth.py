@@ -307,6 +307,26 @@ async def test_without_a_token_nothing_is_sent_and_the_batch_is_tried_again(fail
         assert (len(tokens.seen), endpoint.connections) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        (reply(401), Hint.UNAUTHORIZED),
+        (reply(400, b'{"error":"invalid_client"}'), Hint.UNAUTHORIZED),
+        (reply(200, b'{"error":"invalid_client"}'), Hint.UNAUTHORIZED),
+        (reply(400, b'{"error":"invalid_scope"}'), None),
+        (reply(500), None),
+    ],
+    ids=["401", "400 invalid_client", "200 invalid_client", "400 invalid_scope", "500"],
+)
+async def test_a_refused_client_is_told_as_refused_credentials_in_the_pause_too(
+    answer: Answering, hint: Hint | None
+) -> None:
+    async with oauth(answer, reply(200)) as (tokens, _, sink):
+        outcomes = [await sink.send(batch_of(1), now_s=NOW_S) for _ in range(2)]
+        assert [(outcome.verdict, outcome.hint) for outcome in outcomes] == [(Verdict.RETRY, hint)] * 2
+        assert len(tokens.seen) == 1
+
+
 async def test_a_token_endpoint_that_recovers_lets_the_batch_through() -> None:
     grants = in_turn(reply(503, Retry_After="1"), granting("t"))
     async with oauth(grants, taking("t")) as (_, __, sink):

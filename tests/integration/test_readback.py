@@ -5,10 +5,12 @@ import contextlib
 import uuid
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from agents.kafka_topics import ensure_topic
 from agents.readback import BatchReader
+from pipeline.errors import BatchGoneError
 from pipeline.model.batch import Batch, SealReason, encode_batch
 from pipeline.model.events import EventRun
 
@@ -51,3 +53,18 @@ async def test_a_cancelled_read_leaves_no_trace(
 async def test_batches_are_read_in_any_order(reader: BatchReader) -> None:
     for partition, number in ((0, 5), (0, 6), (1, 299), (0, 200), (0, 0), (1, 0)):
         assert await reader.read(partition, number) == batch(partition, number)
+
+
+@pytest.mark.parametrize("kept", [0, 100])
+async def test_a_batch_that_retention_removed_is_gone_also_where_it_left_nothing(
+    reader: BatchReader, kafka: str, kept: int
+) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    removed = RecordsToDelete(before_offset=BATCHES - kept)
+    await admin.delete_records({TopicPartition(reader.topic, 0): removed})
+    await admin.close()
+
+    with pytest.raises(BatchGoneError, match=f"offset 20 is gone .the next one is at {BATCHES - kept}"):
+        await reader.read(0, 20)
+    assert await reader.read(1, 5) == batch(1, 5)

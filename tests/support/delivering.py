@@ -108,7 +108,7 @@ class Watcher:
     def attempted(self, *_: object) -> None:
         self.attempts += 1
 
-    def finished(self, _lane: str, events: int, fate: Fate, _waited_s: float) -> None:
+    def finished(self, _lane: str, events: int, fate: Fate, _waited_s: float, _reason: str) -> None:
         self.finished_events[fate] += events
 
     def arrived(self, _lane: str, events: int) -> None:

@@ -5,6 +5,7 @@ from array import array
 
 import pytest
 
+from agents.commands.ledger import print_table, table_of
 from pipeline.delivery.pending import PendingState
 from pipeline.delivery.rows import ROW_VERSION, Fate, LaneRow, encode_row, lane_key
 from pipeline.errors import CodecError, SequenceGapError
@@ -188,3 +189,10 @@ def test_its_json_has_each_account_and_what_it_lacks():
         "total": {"integration": "total", **account},
         "integrations": [{"integration": "crm", **account}],
     }
+
+
+def test_where_no_terminal_is_each_integration_stands_in_one_line(capsys: pytest.CaptureFixture[str]):
+    name = "crm-" + "x" * 200
+    print_table(table_of(Ledger([Account(name, 1, 0, 0, 1, 0, 0)])))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "crm" in line]
+    assert line.split()[0] == name

@@ -14,9 +14,7 @@ NOW = 1_700_000_000.0
 LANE = "crm"
 
 
-def ended(
-    breaker: Breaker, succeeded: bool, now: float, *, started_at: float | None = None, **keys: object
-) -> Change | None:
+def ended(breaker: Breaker, succeeded, now: float, *, started_at: float | None = None, **keys) -> Change | None:
     """A try ended: the probe, where one is under way, unless ``started_at`` says otherwise."""
     began = started_at if started_at is not None else breaker.row.probe_at or now
     return breaker.on_try_ended(succeeded, now, started_at=began, **keys)

@@ -4,8 +4,11 @@ import asyncio
 import gc
 import tracemalloc
 
+import pytest
+
 from pipeline.delivery.limits import DeliveryLimits
-from pipeline.errors import SourceRecreatedError
+from pipeline.delivery.rows import Fate
+from pipeline.errors import BatchGoneError, SourceRecreatedError
 from tests.support.delivering import NOT_FOUND, OK, UNAVAILABLE, delivering, integration, sealed
 
 KIB = 1024
@@ -209,3 +212,60 @@ async def test_fifty_thousand_batches_that_wait_cost_less_than_50_mb():
             tracemalloc.stop()
         assert it.lane().waiting_batches == batch_count + 10
         assert used_bytes / batch_count < 1_000
+
+
+async def gone(partition: int, offset: int):
+    raise BatchGoneError(f"partition {partition}: the batch at offset {offset} is gone")
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_a_batch_that_retention_removed_is_discarded_and_the_others_go_on(ordered):
+    async with delivering(integration("crm", ordered=ordered)) as it:
+        it.sink().otherwise = UNAVAILABLE
+        it.send(batches=2)
+        await it.write()
+        await it.restart(change=lambda it: setattr(it, "_read", gone))
+        it.sink().otherwise = OK
+        await it.pass_time(1)
+        await it.write()
+        assert not it.core.failure.done()
+        assert it.watcher.finished_events == {Fate.DISCARDED: 20}
+        assert it.tables[0].waiting() == []
+        it.send()
+        await it.write()
+        assert it.sink().tries[-1] == "crm:20-30"
+        assert it.lane().delivered_batches == 1
+
+
+async def test_a_batch_that_waited_too_long_and_was_removed_is_discarded_instead_of_parked():
+    async with delivering(integration("crm", max_wait="1h")) as it:
+        it.sink().otherwise = UNAVAILABLE
+        it.send(batches=2)
+        await it.write()
+        await it.restart(change=lambda it: setattr(it, "_read", gone))
+        await it.pass_time(8 * 86_400)
+        await it.write()
+        assert not it.core.failure.done()
+        assert (it.lane().discarded_batches, it.lane().parked_batches) == (2, 0)
+
+
+async def test_a_batch_whose_record_came_after_all_while_it_was_looked_for_is_delivered():
+    looked_for = asyncio.Event()
+
+    async def gone_later(partition: int, offset: int):
+        await looked_for.wait()
+        await gone(partition, offset)
+
+    async with delivering(integration("crm")) as it:
+        it.sink().otherwise = UNAVAILABLE
+        it.send()
+        await it.write()
+        await it.restart(change=lambda it: setattr(it, "_read", gone_later))
+        await it.pass_time(1)
+        it.sink().otherwise = OK
+        it.feed(0)
+        looked_for.set()
+        await it.pass_time(10)
+        await it.write()
+        assert it.lane().delivered_batches == 1
+        assert it.watcher.finished_events == {Fate.DELIVERED: 10}

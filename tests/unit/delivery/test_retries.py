@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from pipeline.delivery.rows import Fate
+from pipeline.model.attempt import Hint, Outcome, Verdict
 from pipeline.model.batch import decode_batch
 from tests.support.delivering import NOT_FOUND, OK, UNAVAILABLE, delivering, ids, integration, throttled
 
@@ -296,3 +297,37 @@ async def test_the_observer_hears_of_everything():
         await it.pass_time(1)
         assert it.watcher.started_attempts == it.watcher.attempts == 4
         assert it.watcher.finished_events == {Fate.DELIVERED: 20, Fate.PARKED: 10}
+
+
+async def test_an_hourly_batch_that_is_asked_to_wait_is_not_parked_however_often():
+    async with delivering(integration("crm")) as it:
+        it.send()
+        await it.pass_time(3_600)
+        it.sink().otherwise = Outcome(Verdict.RETRY, "429", status=429, retry_after_s=15.0, hint=Hint.THROTTLED)
+        it.send()
+        for _ in range(60):
+            await it.pass_time(5)
+        it.sink().otherwise = OK
+        await it.pass_time(60)
+        await it.write()
+        assert len(it.attempts) > 10
+        assert it.lane().delivered_batches == 2
+
+
+@pytest.mark.parametrize("late", [UNAVAILABLE, Outcome(Verdict.RETRY, "429", status=429, hint=Hint.THROTTLED)])
+async def test_a_late_end_of_an_old_try_is_not_taken_for_the_probes(late):
+    breaker = {"after_tries": 3, "after": "0s", "pause": "5s"}
+    async with delivering(integration("crm", breaker=breaker, retry={"delays": ["1s"]})) as it:
+        it.sink().hangs = True
+        it.send(batches=6)
+        await it.calm()
+        it.sink().answer(UNAVAILABLE, count=3)
+        await it.pass_time(7)
+        old, *others = it.sink().under_way  # the last of them is the probe
+        it.sink().under_way[old].set_result(late)
+        await it.pass_time(60)
+        assert list(it.sink().under_way) == others
+        assert [state.value for _, state in it.watcher.breaker_changes] == ["open", "probing"]
+        it.sink().answer(UNAVAILABLE)
+        await it.calm()
+        assert it.watcher.breaker_changes[-1] == ("crm", "open")

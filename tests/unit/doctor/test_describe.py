@@ -10,6 +10,7 @@ from pipeline.doctor.step import State, Step
 from pipeline.doctor.target import target_of
 from pipeline.model.attempt import Hint, Outcome, Refusal, Verdict
 from pipeline.model.integration import Integration
+from pipeline.sinks.registry import spec_of
 
 INTEGRATION = Integration.model_validate(
     {"id": "crm", "kind": "http", "url": "https://crm.example/events", "events": "*", "platforms": "*"}
@@ -20,6 +21,12 @@ BATCH = sample_batch(INTEGRATION, now_s=1_795_000_000.0)
 
 def to_event(**outcome: object) -> Step:
     return event_step(INTEGRATION, BATCH, Outcome(**{"verdict": Verdict.REFUSED, "detail": "no", **outcome}))
+
+
+def to_event_of(settings: dict[str, object], **outcome: object) -> str:
+    usual = {"id": "crm", "url": "https://crm.example/events", "events": "*", "platforms": "*"}
+    integration = spec_of(str(settings["kind"])).settings.model_validate(usual | settings)
+    return event_step(integration, BATCH, Outcome(**{"verdict": Verdict.REFUSED, "detail": "no", **outcome})).advice
 
 
 def test_a_name_with_public_addresses_is_good() -> None:
@@ -140,3 +147,55 @@ def test_a_long_answer_is_quoted_in_part() -> None:
     step = to_event(status=400, answer_head="a " * 500)
     assert len(step.text) < 200
     assert step.facts["answer"] == "a " * 500
+
+
+def test_want_of_a_token_points_at_the_token_endpoint_and_not_at_the_path() -> None:
+    detail = "nothing was sent, for want of an access token: the token endpoint login.example:443 answered 500"
+    advice = to_event(verdict=Verdict.RETRY, detail=detail).advice
+    assert "token_url" in advice
+    assert "path" not in advice
+
+
+def test_an_answer_that_says_failure_in_a_success_is_parked_and_not_retried() -> None:
+    advice = to_event(verdict=Verdict.REFUSED, status=200).advice
+    assert "parked at once" in advice
+    assert "retried" not in advice
+
+
+def test_an_event_that_is_named_as_failed_is_retried() -> None:
+    assert "retried" in to_event(verdict=Verdict.RETRY, status=200).advice
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys"),
+    [
+        ({"kind": "segment", "write_key": "k3y"}, "check `write_key` against"),
+        ({"kind": "http", "authorization": "Bearer t"}, "check `authorization` against"),
+        ({"kind": "http"}, "check `signing` or `authorization` against"),
+        ({"kind": "email", "platforms": "Email"}, "check `authorization` against"),
+        ({"kind": "xtremepush", "channels": "*", "auth": {"type": "bearer", "token": "t0ken"}}, "check `auth` against"),
+    ],
+    ids=lambda value: value["kind"] if isinstance(value, dict) else "",
+)
+def test_refused_credentials_are_named_by_their_keys(settings: dict[str, object], keys: str) -> None:
+    assert keys in to_event_of(settings, status=401, hint=Hint.UNAUTHORIZED)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        {"verdict": Verdict.RETRY, "detail": "crm.example:443 closed the connection without an answer"},
+        {"status": 400, "answer_head": "Client sent an HTTP request to an HTTPS server."},
+        {"status": 301, "detail": "the endpoint answered 301 and leads to the same place by https://; no"},
+    ],
+    ids=["closed", "400", "301"],
+)
+def test_a_plain_url_to_a_port_with_tls_is_advised_on_its_scheme(outcome: dict[str, object]) -> None:
+    assert "https://" in to_event_of({"kind": "http", "url": "http://crm.example:443/"}, **outcome)
+
+
+def test_a_redirect_to_itself_cannot_be_followed_by_another_url() -> None:
+    detail = "the endpoint answered 302 Found and leads to itself; redirects are not followed"
+    advice = to_event(status=302, detail=detail).advice
+    assert "set `url`" not in advice
+    assert "log-in" in advice

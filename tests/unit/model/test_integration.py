@@ -168,3 +168,15 @@ def test_a_key_with_nothing_behind_it_is_absent() -> None:
 def test_an_integration_does_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         integration().enabled = False  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("breaker", [{"pause": "10m", "max_pause": "1s"}, {"pause": "1h"}])
+def test_a_breakers_first_pause_is_no_longer_than_its_longest(breaker: dict[str, str]) -> None:
+    with pytest.raises(
+        ValidationError, match=r"is longer than max_pause \((1|600)s\); raise max_pause or shorten pause"
+    ):
+        integration(breaker=breaker)
+
+
+def test_a_breakers_pause_may_be_its_longest() -> None:
+    assert integration(breaker={"pause": "1h", "max_pause": "1h"}).breaker.pause_s == 3600.0

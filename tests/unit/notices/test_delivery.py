@@ -62,18 +62,41 @@ def test_a_notice_names_the_lane_and_the_reason(deliveries, notices):
 
 
 def test_parked_batches_are_told_and_delivered_and_discarded_ones_are_not(deliveries, notices):
-    deliveries.finished("crm", 100, Fate.DELIVERED, 1.0)
-    deliveries.finished("crm", 100, Fate.DISCARDED, 1.0)
+    deliveries.finished("crm", 100, Fate.DELIVERED, 1.0, "")
+    deliveries.finished("crm", 100, Fate.DISCARDED, 1.0, "refused: 400")
     assert told(notices) == []
-    deliveries.finished("crm", 100, Fate.PARKED, 12.4)
+    deliveries.finished("crm", 100, Fate.PARKED, 12.4, "refused: the endpoint answered 400 Bad Request")
     (notice,) = notices.take()
     assert notice.cause is Cause.BATCHES_PARKED
-    assert "100 events was parked after 12s" in notice.detail
+    assert "100 events was parked after 12s, refused: the endpoint answered 400 Bad Request; " in notice.detail
+
+
+def test_one_event_is_not_told_as_several(deliveries, notices):
+    deliveries.finished("crm", 1, Fate.PARKED, 12.4, "")
+    (notice,) = notices.take()
+    assert notice.detail.startswith("a batch of lane crm with 1 event was parked after 12s; ")
 
 
 def test_an_endpoint_that_is_gone_is_told(deliveries, notices):
+    deliveries.halted("crm", "the endpoint answered 410 Gone")
+    (notice,) = notices.take()
+    assert notice.cause is Cause.ENDPOINT_GONE
+    assert notice.detail.startswith("lane crm: the endpoint answered 410 Gone; what waits is kept.")
+
+
+def test_a_second_end_of_an_endpoint_is_told_an_hour_later_unless_the_lane_was_tried_again(deliveries, notices, clock):
     deliveries.halted("crm", "410 Gone")
-    assert told(notices) == [Cause.ENDPOINT_GONE]
+    deliveries.halted("crm~1", "410 Gone")
+    deliveries.halted("crm~2", "410 Gone")
+    notices.take()
+    deliveries.started("crm~2", 2, 60.0)
+    clock.move(HOUR_S)
+    (notice,) = notices.take()
+    assert notice.detail.startswith("lane crm~1: ")
+    deliveries.halted("crm~1", "410 Gone")
+    deliveries.started("crm~1", 3, 60.0)
+    clock.move(HOUR_S)
+    assert told(notices) == []
 
 
 def test_refused_credentials_are_told_after_five_in_a_row(deliveries, notices):
@@ -90,6 +113,23 @@ def test_a_delivery_between_them_starts_the_count_anew(deliveries, notices):
     assert told(notices) == []
 
 
+def test_refused_credentials_that_are_taken_again_are_not_told_an_hour_later(deliveries, notices, clock):
+    for _ in range(REFUSED_IN_A_ROW + 1):
+        deliveries.attempted("crm~1", 1, UNAUTHORIZED, None)
+    notices.take()
+    deliveries.attempted("crm~2", 2, OK, None)
+    clock.move(HOUR_S)
+    assert told(notices) == []
+
+
+def test_refused_credentials_that_go_on_being_refused_are_told_an_hour_later(deliveries, notices, clock):
+    for _ in range(REFUSED_IN_A_ROW + 1):
+        deliveries.attempted("crm", 1, UNAUTHORIZED, None)
+    notices.take()
+    clock.move(HOUR_S)
+    assert told(notices) == [Cause.CREDENTIALS_REFUSED]
+
+
 def test_refusals_of_different_integrations_are_not_added_up(deliveries, notices):
     for _ in range(4):
         deliveries.attempted("crm", 1, UNAUTHORIZED, None)
@@ -98,15 +138,17 @@ def test_refusals_of_different_integrations_are_not_added_up(deliveries, notices
 
 
 def test_of_test_events_nothing_is_told(deliveries, notices):
-    deliveries.finished("crm~test", 1, Fate.PARKED, 1.0)
+    deliveries.finished("crm~test", 1, Fate.PARKED, 1.0, "")
     deliveries.halted("crm~test", "410 Gone")
     deliveries.breaker_changed("crm~test", opened())
     assert told(notices) == []
 
 
-def lane(name: str, oldest_sealed_at: float | None) -> LaneView:
+def lane(name: str, oldest_sealed_at: float | None, oldest_parked_at: float | None = None, count: int = 0) -> LaneView:
     values = {field.name: 0 for field in dataclasses.fields(LaneView)}
-    return LaneView(**{**values, "lane": name, "oldest_sealed_at": oldest_sealed_at})
+    counts = dict.fromkeys(("waiting_batches", "waiting_events", "replayable_batches"), count)
+    oldest = {"oldest_sealed_at": oldest_sealed_at, "oldest_parked_at": oldest_parked_at}
+    return LaneView(**{**values, **counts, **oldest, "lane": name})
 
 
 @pytest.mark.parametrize(("hours", "is_told"), [(1.9, False), (2.1, True)])
@@ -133,6 +175,46 @@ def test_a_batch_that_goes_on_waiting_is_told_once_an_hour(clock, notices):
     assert len(taken) == 3
 
 
+def test_what_waited_for_long_and_is_gone_is_not_told_an_hour_later(clock, notices):
+    watch = WaitWatch(notices, clock, {"crm": HOUR_S})
+    long_ago = clock.wall_s() - 0.9 * HOUR_S
+    for _ in range(2):
+        watch.check([lane("crm", long_ago), lane("crm~1", long_ago)])
+    notices.take()
+    watch.check([lane("crm", None)])
+    clock.move(HOUR_S)
+    assert told(notices) == []
+
+
+def test_one_batch_of_one_event_that_waits_is_not_told_as_several(clock, notices):
+    WaitWatch(notices, clock, {"crm": 3 * HOUR_S}).check([lane("crm", clock.wall_s() - 2.5 * HOUR_S, count=1)])
+    (notice,) = notices.take()
+    assert notice.detail.startswith("lane crm: 1 batch with 1 event waits, the oldest for ")
+
+
+@pytest.mark.parametrize(("days", "is_told"), [(5.9, False), (6.1, True), (6.9, True), (7.1, False)])
+def test_a_parked_batch_on_its_last_day_is_told(clock, notices, days, is_told):
+    WaitWatch(notices, clock, {}).check([lane("crm", None, clock.wall_s() - days * 24 * HOUR_S)])
+    assert told(notices) == ([Cause.PARKED_EXPIRING] if is_told else [])
+
+
+def test_a_notice_of_parked_batches_says_how_many_there_are_and_how_long_they_last(clock, notices):
+    WaitWatch(notices, clock, {}).check([lane("crm~1", None, clock.wall_s() - 6.5 * 24 * HOUR_S, count=3)])
+    (notice,) = notices.take()
+    assert notice.integration == "crm"
+    assert notice.detail.startswith("lane crm~1: the oldest of 3 parked batches can be replayed for 12h more; ")
+
+
+def test_parked_batches_that_were_replayed_are_not_told_an_hour_later(clock, notices):
+    watch = WaitWatch(notices, clock, {})
+    for _ in range(2):
+        watch.check([lane("crm", None, clock.wall_s() - 6.5 * 24 * HOUR_S)])
+    notices.take()
+    watch.check([lane("crm", None)])
+    clock.move(HOUR_S)
+    assert told(notices) == []
+
+
 def test_several_observers_are_all_told(clock):
     both = Notices(clock), Notices(clock)
     observers = DeliveryObservers(*map(DeliveryNotices, both))
@@ -142,7 +224,7 @@ def test_several_observers_are_all_told(clock):
     observers.repeated("crm", 1)
     observers.spilled("crm", 1)
     observers.halted("crm", "410")
-    observers.finished("crm", 1, Fate.PARKED, 1.0)
+    observers.finished("crm", 1, Fate.PARKED, 1.0, "")
     observers.breaker_changed("crm", opened())
     expected = [Cause.ENDPOINT_GONE, Cause.BATCHES_PARKED, Cause.BREAKER_OPENED]
     assert [told(notices) for notices in both] == [expected, expected]

@@ -84,6 +84,13 @@ def test_the_webhook_is_told_which_deployment_it_is_and_one_line_for_people():
     }
 
 
+@pytest.mark.parametrize(
+    ("suppressed", "more"), [(0, "d"), (1, "d (and once more before)"), (2, "d (and 2 times more before)")]
+)
+def test_the_line_for_people_says_how_many_were_held_back(suppressed, more):
+    assert Notice("1", Cause.BATCHES_PARKED, 0.0, "d", "crm", suppressed).text == f"crm: batches were parked: {more}"
+
+
 @pytest.mark.parametrize("cause", Cause)
 def test_every_cause_has_words(cause):
     assert Notice("1", cause, 0.0, "detail").text.endswith(": detail")

@@ -7,6 +7,7 @@ from pipeline.notices.notice import Cause
 from pipeline.notices.rule import PAUSE_S, NoticeRule, Telling
 
 PARKED, OPENED, CLOSED = Cause.BATCHES_PARKED, Cause.BREAKER_OPENED, Cause.BREAKER_CLOSED
+WAITING = Cause.WAITING_LONG
 MINUTE_S = 60.0
 
 
@@ -81,6 +82,24 @@ def test_of_lanes_that_fail_together_one_is_told_and_its_end():
     ended = [rule.tell(CLOSED, "crm", lane, 9.0, subject=lane) for lane in lanes]
     assert [telling is not None for telling in began] == [True] + [False] * 7
     assert [telling is not None for telling in ended] == [True] + [False] * 7
+
+
+def test_what_is_cleared_is_not_told_later_but_counted():
+    rule = NoticeRule()
+    for lane in ("a", "a", "b"):
+        rule.tell(WAITING, "crm", lane, 0.0, subject=lane)
+    rule.clear(WAITING, "crm", "b")
+    assert rule.due(PAUSE_S) == [Telling(WAITING, "crm", "a", 1)]
+    rule.tell(WAITING, "crm", "a", PAUSE_S, subject="a")
+    rule.clear(WAITING, "crm", "a")
+    assert rule.due(3 * PAUSE_S) == []
+    assert rule.tell(WAITING, "crm", "later", 3 * PAUSE_S, subject="a") == Telling(WAITING, "crm", "later", 1)
+
+
+def test_to_clear_what_was_never_told_does_nothing():
+    rule = NoticeRule()
+    rule.clear(WAITING, "crm", "a")
+    assert rule.due(PAUSE_S) == []
 
 
 steps = st.lists(

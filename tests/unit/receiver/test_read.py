@@ -59,16 +59,14 @@ def test_a_part_holds_as_many_events_as_its_ranges() -> None:
     assert reason_of(request_of([{}] * 7)) == "count"
 
 
-SCATTERED = Batch("crm", 0, 9000, SealReason.COUNT, 1.0, 2.0, (run := EventRun.of([b"{}"] * 9000)).packed_ends(), run.block).only(
-    tuple((number, number + 1) for number in range(0, 9000, 3))
-)
-
-
 def test_a_part_of_too_many_ranges_is_counted_instead() -> None:
-    told = Events.of(SCATTERED).headers(now_s=3.0)
+    run = EventRun.of([b"{}"] * 9000)
+    whole = Batch("crm", 0, 9000, SealReason.COUNT, 1.0, 2.0, run.packed_ends(), run.block)
+    part = whole.only(tuple((number, number + 1) for number in range(0, 9000, 3)))
+    told = Events.of(part).headers(now_s=3.0)
     assert told["distributary-sequence"] == "crm 0-8998~3000"
     place = read_place(told)
-    assert (place.webhook_id, place.ranges, place.event_count) == (SCATTERED.id, ((0, 8998),), 3000)
+    assert (place.webhook_id, place.ranges, place.event_count) == (part.id, ((0, 8998),), 3000)
     delivery = place.delivery(None, 0)
     assert (delivery.is_numbered, delivery.numbers, delivery.event_count) == (False, (), 3000)
 

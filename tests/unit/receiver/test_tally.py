@@ -68,3 +68,10 @@ def test_what_has_not_just_happened_is_counted_apart() -> None:
     assert (stats["batches"], stats["events"], list(stats["lanes"])) == (1, 3, ["crm"])
     assert list(stats["purposes"]) == ["test"]
     assert (stats["purposes"]["test"]["events"], list(stats["purposes"]["test"]["lanes"])) == (5, ["crm~test"])
+
+
+def test_events_that_are_only_counted_count_once_a_batch() -> None:
+    counted = Delivery("crm:0-9~4", "crm", 0, 0, None, 10, announced_count=4)
+    stats = tally_of(counted, counted, delivery(20, 25)).stats()
+    assert (stats["events"], stats["unique_events"], stats["duplicate_batches"]) == (13, 9, 1)
+    assert (stats["lanes"]["crm"]["first"], stats["missing_events"]) == (20, 0)

@@ -21,3 +21,23 @@ def test_a_kind_leads_to_its_spec_and_its_settings_know_it(spec: SinkSpec) -> No
 def test_an_unknown_kind_is_an_error() -> None:
     with pytest.raises(KeyError):
         spec_of("carrier-pigeon")
+
+
+@pytest.mark.parametrize(("body", "most", "unit"), [("array", 100, "requests"), ("object", 5, "events")])
+def test_where_each_event_is_a_request_the_rate_counts_events_and_batches_fit_its_burst(
+    body: str, most: int, unit: str
+) -> None:
+    settings = spec_of("http").settings.model_validate(
+        {
+            "id": "crm",
+            "kind": "http",
+            "url": "https://a.example/",
+            "events": "*",
+            "platforms": "*",
+            "body": body,
+            "rate": {"per_second": 5},
+        }
+    )
+    assert settings.seal_limits.max_events == most
+    assert settings.counted_rate is not None
+    assert settings.counted_rate.unit == unit

@@ -108,7 +108,7 @@ def test_every_event_is_accounted_for_exactly_once(steps: list[tuple[int, Outcom
     if len(calls) == 1 and not refused and made == [BAD]:
         assert share.rest == whole  # the batch's own verdict says it
         return
-    given_up = [number for ranges, _ in share.refused for number in numbers_in(ranges)]
+    given_up = [*numbers_in(share.refused)]
     found = dict.fromkeys(numbers_in(share.arrived), "arrived") | dict.fromkeys(given_up, "refused")
     found |= dict.fromkeys(numbers_in(share.rest), "rest")
     assert found == expected
