@@ -9,9 +9,9 @@ from pipeline.delivery.rows import Fate
 
 @dataclass(frozen=True, slots=True)
 class LaneView:
-    """``registered_events`` = waiting + delivered + parked + discarded events. ``oldest_sealed_at`` and ``oldest_parked_at`` are UNIX
-    seconds.
+    """A lane's figures: ``registered_events`` = waiting + delivered + parked + discarded events.
 
+    ``oldest_sealed_at`` and ``oldest_parked_at`` are UNIX seconds.
     ``in_flight`` of the waiting batches are being tried, ``retrying_batches`` have failed at least once, and
     ``resident_bytes`` of their bodies are in memory. ``replayable_batches`` of the parked ones are still to be had.
     """

@@ -67,7 +67,14 @@ def test_the_commented_parts_are_valid_too(tmp_path: Path) -> None:
     }
     settings = load(file, environment)
 
-    assert [integration.id for integration in settings.integrations] == ["example", "crm", "warehouse", "segment", "mailbox", "xp"]
+    assert [integration.id for integration in settings.integrations] == [
+        "example",
+        "crm",
+        "warehouse",
+        "segment",
+        "mailbox",
+        "xp",
+    ]
     assert settings.brokers == ("kafka-1:9092", "kafka-2:9092")
 
 
