@@ -9,6 +9,7 @@ import yaml
 from agents.topology import Names
 from pipeline.asyncapi.document import Topics, document
 from pipeline.config.schema import Settings
+from pipeline.generated import write_or_check
 
 PAGE = Path(__file__).parents[1] / "docs" / "asyncapi.yaml"
 _HEAD = "# Written by `make docs` from the code: edit that instead.\n"
@@ -32,18 +33,7 @@ def page() -> str:
 
 def main(arguments: list[str]) -> int:
     """Run the command; gives its exit status."""
-    made = page()
-    is_current = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == made
-    if arguments == ["--check"]:
-        if not is_current:
-            sys.stderr.write("docs/asyncapi.yaml is older than the code that it is made from: run `make docs`\n")
-        return 0 if is_current else 1
-    if arguments:
-        sys.stderr.write("usage: python -m agents.asyncapi [--check]\n")
-        return 2
-    if not is_current:
-        PAGE.write_text(made, encoding="utf-8")
-    return 0
+    return write_or_check(arguments, PAGE, page(), module="agents.asyncapi", made_from="the code that it is made from")
 
 
 if __name__ == "__main__":

@@ -158,8 +158,7 @@ class DeliveryCore:
         now_s = self._clock.monotonic_s()
         if arrival is Arrival.KNOWN:
             if pending.body is None and self._bodies.may_hold(lane, pending.size_bytes, now_s):
-                body = batch if batch.ranges == pending.ranges else batch.only(pending.ranges)
-                self._bodies.hold(lane, pending, body)
+                self._bodies.hold(lane, pending, batch.only(pending.ranges))
             return
         if batch.first != came.first:
             self._observer.repeated(lane.name, batch.first - came.first)

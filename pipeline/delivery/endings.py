@@ -4,7 +4,7 @@ from pipeline.clock import Clock
 from pipeline.delivery.bodies import Bodies
 from pipeline.delivery.endpoint import DeliveryObserver
 from pipeline.delivery.lane import Lane
-from pipeline.delivery.pending import PendingBatch, PendingState
+from pipeline.delivery.pending import PendingBatch, PendingState, size_of
 from pipeline.delivery.rows import Fate
 from pipeline.delivery.writes import DeliveryWrites, Outgoing
 from pipeline.model.attempt import Attempt, Outcome, Parked, encode_attempt, encode_parked
@@ -111,7 +111,7 @@ class Endings:
         return split_off
 
     def _hold(self, lane: Lane, pending: PendingBatch, body: Batch) -> None:
-        pending.size_bytes = len(body.block) + len(body.ends)
+        pending.size_bytes = size_of(body)
         self._bodies.hold(lane, pending, body)
 
     def forget(self, partition: int) -> OwnedPartition | None:

@@ -127,8 +127,8 @@ class Gate:
         return change
 
     def _keep(self) -> None:
-        is_open = self._breaker is not None and self._breaker.is_open
-        self._pending.breaker = self._breaker.row if self._breaker is not None and is_open else None
+        breaker = self._breaker
+        self._pending.breaker = breaker.row if breaker is not None and breaker.is_open else None
 
 
 def _fingerprint(url: str) -> str:

@@ -26,7 +26,7 @@ from pipeline.delivery.rows import (
     row_key,
 )
 from pipeline.errors import CodecError, SequenceGapError
-from pipeline.model.batch import Batch, batch_id
+from pipeline.model.batch import Batch, id_of
 from pipeline.model.ranges import Ranges, count_of, without
 
 HOUR_S = 3600
@@ -93,8 +93,7 @@ class PendingBatch:
 
     def name(self, lane: str) -> str:
         """What they are called: the id of the batch that is sent."""
-        name = batch_id(lane, self.first, self.end)
-        return f"{name}~{count_of(self.rest)}" if self.rest else name
+        return id_of(lane, self.ranges)
 
     def row(self) -> bytes:
         """The value of its row as things stand."""

@@ -96,7 +96,7 @@ class Readback:
                 f"{pending.name(lane.name)} was: the topic was deleted and made again. What waited in it is lost; "
                 "to go on without it, reset the pending table"
             )
-        return batch if batch.ranges == pending.ranges else batch.only(pending.ranges)
+        return batch.only(pending.ranges)
 
     def _on_read(self, lane: Lane, pending: PendingBatch, task: "asyncio.Task[Batch]") -> None:
         del self._reads[task]

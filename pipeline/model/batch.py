@@ -52,8 +52,7 @@ class Batch(msgspec.Struct, array_like=True, frozen=True, gc=False):
         A part with gaps has a name that ends in the number of its events: ``{lane}:{first}-{end}~{count}``. Events only ever
         leave a part, so no two different ones have the same name.
         """
-        name = batch_id(self.lane, self.first, self.end)
-        return f"{name}~{count_of(self.rest)}" if self.rest else name
+        return id_of(self.lane, self.ranges)
 
     @property
     def ranges(self) -> Ranges:
@@ -80,6 +79,8 @@ class Batch(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     def only(self, ranges: Ranges) -> "Batch":
         """These events of the batch alone, as one of their own; all of them must be here."""
+        if ranges == self.ranges:
+            return self
         run, parts, position, index = self.run(), [], 0, 0
         for first, end in self.ranges:
             while index < len(ranges):
@@ -113,6 +114,12 @@ class Purpose(enum.StrEnum):
 
 
 _BATCH_ID = re.compile(r"([a-z0-9-]{1,64}(?:~(?:\d{1,4}|backfill|test))?):(\d{1,19})-(\d{1,19})(?:~\d{1,6})?")
+
+
+def id_of(lane: str, ranges: Ranges) -> str:
+    """Name these events of ``lane``, also where there are gaps between them; see ``Batch.id``."""
+    name = batch_id(lane, ranges[0][0], ranges[-1][1])
+    return f"{name}~{count_of(ranges)}" if len(ranges) > 1 else name
 
 
 def batch_id(lane: str, first: int, end: int) -> str:

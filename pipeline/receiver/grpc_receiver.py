@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import hmac
-import json
 import random
 import socket
 from collections.abc import Sequence
@@ -16,10 +15,11 @@ import grpc.aio
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.receiver.grpc_intake import Intake, place_of
-from pipeline.receiver.http_server import Connection, Request, response
+from pipeline.receiver.http_server import Connection, Request
 from pipeline.receiver.manners import GOOD, Manners
 from pipeline.receiver.read import UnacceptableError
 from pipeline.receiver.record import Record
+from pipeline.receiver.stats_page import bracketed, json_response, look
 from pipeline.receiver.tally import Tally
 from pipeline.receiver.throttle import Throttle
 from pipeline.wire.distributary.eventstream.v1.event_stream_pb2 import DeliverResponse, Event, EventResult
@@ -117,12 +117,12 @@ class GrpcReceiver:
     @property
     def url(self) -> str:
         """Where to send to."""
-        return f"{'grpcs' if self._credentials else 'grpc'}://{_bracketed(self._host)}:{self._port}/"
+        return f"{'grpcs' if self._credentials else 'grpc'}://{bracketed(self._host)}:{self._port}/"
 
     @property
     def stats_url(self) -> str | None:
         """Where the counts are, over HTTP."""
-        return None if self._stats_port is None else f"http://{_bracketed(self._host)}:{self._stats_port}/stats"
+        return None if self._stats_port is None else f"http://{bracketed(self._host)}:{self._stats_port}/stats"
 
     async def start(self) -> None:
         """Begin to listen; raises ``OSError`` where a port is taken or the record file cannot be written."""
@@ -138,7 +138,7 @@ class GrpcReceiver:
         )
         handler: Any = grpc.stream_stream_rpc_method_handler(self._deliver)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
-        address = f"{_bracketed(self._host)}:{self._port}"
+        address = f"{bracketed(self._host)}:{self._port}"
         try:
             if self._credentials is None:
                 self._port = server.add_insecure_port(address)
@@ -175,19 +175,8 @@ class GrpcReceiver:
         return self._tally.stats()
 
     def _look(self, request: Request, connection: Connection) -> None:
-        match (request.method, request.path.partition("?")[0]):
-            case ("GET", "/stats"):
-                content = self.stats()
-            case ("DELETE", "/stats"):
-                self._tally = Tally()
-                content = self.stats()
-            case ("GET", "/health"):
-                content = {"status": "ok"}
-            case _:
-                connection.finish(response(404, b'{"GET /stats": "what has come"}\n', content_type="application/json"))
-                return
-        body = json.dumps(content, indent=1).encode() + b"\n"
-        connection.finish(response(200, body, content_type="application/json"))
+        answer = look(request, self._tally)
+        connection.finish(json_response(404, {"GET /stats": "what has come"}) if answer is None else answer)
 
     # One stream
 
@@ -290,7 +279,3 @@ def _reason_not_to_listen(host: str, port: int) -> OSError:
             return OSError(errno.EADDRNOTAVAIL, "gRPC cannot listen there")
     except OSError as error:
         return error
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -1,7 +1,6 @@
 """A sample endpoint for the sinks that speak HTTP: takes deliveries, checks and counts them, and misbehaves when told to."""
 
 import asyncio
-import json
 import random
 import signal
 import ssl
@@ -16,6 +15,7 @@ from pipeline.receiver.manners import GOOD, PATHS, Manners, manners_of
 from pipeline.receiver.partial import split
 from pipeline.receiver.read import UnacceptableError
 from pipeline.receiver.record import Record
+from pipeline.receiver.stats_page import bracketed, json_response, look
 from pipeline.receiver.tally import Delivery, Tally
 from pipeline.receiver.throttle import Throttle
 
@@ -85,8 +85,7 @@ class Receiver:
     @property
     def url(self) -> str:
         """Where to send to."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{'https' if self._tls else 'http'}://{host}:{self._port}/"
+        return f"{'https' if self._tls else 'http'}://{bracketed(self._host)}:{self._port}/"
 
     @property
     def stats_url(self) -> str:
@@ -145,22 +144,16 @@ class Receiver:
             self._start(self._misbehave(request, connection, manners))
 
     def _look(self, request: Request) -> bytes:
-        match (request.method, request.path.partition("?")[0]):
-            case ("GET", "/stats"):
-                return _json(200, self.stats())
-            case ("DELETE", "/stats"):
-                self._tally = Tally()
-                return _json(200, self.stats())
-            case ("GET", "/health"):
-                return _json(200, {"status": "ok"})
-            case _:
-                known = {
-                    "GET /stats": "what has come",
-                    "DELETE /stats": "count from 0",
-                    "GET /health": "whether it runs",
-                }
-                posts = {"POST /": "deliver"} | {f"POST {path}": what for path, what in PATHS.items()}
-                return _json(200 if request.path == "/" else 404, known | posts)
+        answer = look(request, self._tally)
+        if answer is not None:
+            return answer
+        known = {
+            "GET /stats": "what has come",
+            "DELETE /stats": "count from 0",
+            "GET /health": "whether it runs",
+        }
+        posts = {"POST /": "deliver"} | {f"POST {path}": what for path, what in PATHS.items()}
+        return json_response(200 if request.path == "/" else 404, known | posts)
 
     def _read(self, request: Request, connection: Connection) -> Delivery | None:
         """Check the delivery; where it is not acceptable it is answered here, and is ``None``."""
@@ -230,7 +223,7 @@ class Receiver:
         taken, failed = split(delivery, lambda: self._chance.random() < share)
         self._tally.failed_events += len(failed)
         self._accept(taken)
-        connection.finish(_json(200, {"failed": failed}))
+        connection.finish(json_response(200, {"failed": failed}))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -283,7 +276,3 @@ async def _fill(connection: Connection, body_bytes: int) -> None:
         connection.write(_FILLING[:body_bytes])
         body_bytes -= len(_FILLING)
         await connection.drained()
-
-
-def _json(status: int, content: dict[str, Any]) -> bytes:
-    return response(status, json.dumps(content, indent=1).encode() + b"\n", content_type="application/json")

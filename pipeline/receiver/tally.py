@@ -166,6 +166,10 @@ class Tally:
     """Counts deliveries. A uuid counts once a lane, since several integrations may match the same event."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Count from 0."""
         self.requests = 0
         self.statuses: Counter[int] = Counter()
         self.problems: Counter[str] = Counter()
