@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 
 from agents.commands.topic_reader import TopicReader
+from agents.engine import CLAIM_KEY, sift
 
 Rows = dict[int, Iterable[tuple[bytes, bytes]]]
 """The newest value of each key, by partition."""
@@ -20,16 +21,19 @@ async def read_rows(
     A changelog that does not exist has no rows.
     """
     rows: dict[int, dict[bytes, bytes]] = {}
+    claims: dict[int, tuple[bytes | None, bytes | None]] = {}
     async with TopicReader(brokers, changelog) as reader:
         existing = await reader.partitions()
         chosen = existing if partitions is None else [number for number in existing if number in partitions]
         async for partition, records in reader.read(await reader.spans(chosen)):
             of_partition = rows.setdefault(partition, {})
-            for record in records:
-                if wants is not None and not wants(record.key):
+            found = sift(records, *claims.get(partition, (None, None)))
+            claims[partition] = (found.claim, found.writer)
+            for key, value in found.rows:
+                if key == CLAIM_KEY or (wants is not None and not wants(key)):
                     continue
-                if record.value is None:
-                    of_partition.pop(record.key, None)
+                if value is None:
+                    of_partition.pop(key, None)
                 else:
-                    of_partition[record.key] = record.value
+                    of_partition[key] = value
     return {partition: list(of_partition.items()) for partition, of_partition in rows.items()}

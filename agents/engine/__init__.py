@@ -7,7 +7,7 @@ stream, table, app) so that
 * an agent receives a :class:`Chunk`: a run of records of one partition, as it was fetched;
 * what an agent sends goes out as whole record batches through the :class:`Outbox`, one future each;
 * a :class:`ChunkTable` takes *row groups*: rows that reach its changelog in one record batch, so all or none of them, and
-  reach the local store only after the broker acknowledged them;
+  reach the local store only after the broker acknowledged them, and count only under the claim of the partition's owner;
 * a chunk's offset is committed only when its agent is done with it **and** everything that the chunk follows
   (:meth:`Chunk.follow`, :meth:`Chunk.hold`) is acknowledged: the end of the longest finished prefix of each partition;
 * every owned partition of a topic with ``tick_s`` gets a regular *tick*, an empty chunk, inside the same stream;
@@ -26,8 +26,20 @@ writes to a table, windowed tables, global tables, ``exactly_once``, the conflue
 
 from agents.engine.app import ChunkApp
 from agents.engine.chunk import Chunk, Hold
+from agents.engine.claim import CLAIM_KEY, sift
 from agents.engine.outbox import Outbox, Record, RowGroup
 from agents.engine.table import ChunkTable
 from agents.engine.topic import ChunkTopic
 
-__all__ = ["Chunk", "ChunkApp", "ChunkTable", "ChunkTopic", "Hold", "Outbox", "Record", "RowGroup"]
+__all__ = [
+    "CLAIM_KEY",
+    "Chunk",
+    "ChunkApp",
+    "ChunkTable",
+    "ChunkTopic",
+    "Hold",
+    "Outbox",
+    "Record",
+    "RowGroup",
+    "sift",
+]

@@ -26,6 +26,7 @@ OnAcknowledged = Callable[[Sequence[Sequence[Record]], int], None]
 """Called with the groups that a record batch held, in order, and the offset of the batch's last record."""
 
 SOFT_BATCH_BYTES = 1 << 20
+NO_HEADERS: list[Header] = []
 
 log = structlog.get_logger(__name__)
 
@@ -33,10 +34,13 @@ log = structlog.get_logger(__name__)
 class _Item:
     """One call of ``send``: its groups, how many of them went out and how many were acknowledged."""
 
-    __slots__ = ("acknowledged", "groups", "left", "on_acknowledged", "position")
+    __slots__ = ("acknowledged", "groups", "headers", "left", "on_acknowledged", "position")
 
-    def __init__(self, groups: Sequence[Sequence[Record]], on_acknowledged: OnAcknowledged | None) -> None:
+    def __init__(
+        self, groups: Sequence[Sequence[Record]], on_acknowledged: OnAcknowledged | None, headers: list[Header]
+    ) -> None:
         self.groups = groups
+        self.headers = headers
         self.position = 0
         self.left = len(groups)
         self.on_acknowledged = on_acknowledged
@@ -78,13 +82,15 @@ class Outbox(Service):
         partition: int,
         groups: Sequence[Sequence[Record]],
         on_acknowledged: OnAcknowledged | None = None,
+        group_headers: Sequence[Header] = (),
     ) -> "asyncio.Future[None]":
         """Queue groups of records; the future is done when the broker has all of them.
 
         Records of one group share one record batch, so that the broker keeps all or none of them. Groups, and the records
-        of later calls, stay in order; a crash keeps a prefix of them.
+        of later calls, stay in order; a crash keeps a prefix of them. The first record of each group has ``group_headers``
+        beside its own headers.
         """
-        item = _Item(groups, on_acknowledged)
+        item = _Item(groups, on_acknowledged, list(group_headers))
         if not groups:
             item.acknowledged.set_result(None)
             return item.acknowledged
@@ -172,7 +178,7 @@ def _pack(producer: Any, topic: str, queue: deque[_Item]) -> tuple[Any, list[_Pa
         item = queue[0]
         start = item.position
         for group in item.groups[start:] if start else item.groups:
-            if not _append(builder, group):
+            if not _append(builder, group, item.headers):
                 if item.position > start:
                     parts.append((item, item.groups[start : item.position]))
                 if parts:  # it may fit a batch of its own
@@ -190,10 +196,12 @@ def _pack(producer: Any, topic: str, queue: deque[_Item]) -> tuple[Any, list[_Pa
     return builder, parts
 
 
-def _append(builder: Any, group: Sequence[Record]) -> bool:
+def _append(builder: Any, group: Sequence[Record], headers_of_first: list[Header]) -> bool:
     """Append a group; ``False`` where the batch is full, and then it holds a part of the group."""
+    extra = headers_of_first
     for record in group:
-        headers = record[2] if len(record) > 2 else []  # noqa: PLR2004 key, value, headers
+        headers = [*extra, *record[2]] if len(record) > 2 else extra  # noqa: PLR2004 key, value, headers
+        extra = NO_HEADERS
         if builder.append(timestamp=None, key=record[0], value=record[1], headers=headers) is None:
             return False
     return True
@@ -202,7 +210,7 @@ def _append(builder: Any, group: Sequence[Record]) -> bool:
 def _rebuilt(producer: Any, parts: Sequence[_Part]) -> Any:
     """Give a record batch of just ``parts``: nothing can be taken out of one."""
     builder = producer.create_batch()
-    for _, groups in parts:
+    for item, groups in parts:
         for group in groups:
-            _append(builder, group)
+            _append(builder, group, item.headers)
     return builder

@@ -1,11 +1,13 @@
 """Where a chunk table's rows live on this worker: one RocksDB, or one dictionary, a partition.
 
 A store holds exactly what its changelog holds up to the offset that it remembers, never more: rows are written after the
-broker acknowledged them, together with the offset in one RocksDB write.
+broker acknowledged them, together with the offset in one RocksDB write. Of what it recovers it leaves out what a former owner
+wrote too late (see :mod:`agents.engine.claim`), and remembers which keys those were.
 """
 
 import abc
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,13 @@ from faust.stores import base
 from faust.stores import rocksdb as faust_rocksdb
 from faust.types.tuples import TP
 
+from agents.engine.claim import CLAIM_KEY, sift, warn_of_late
 from agents.engine.outbox import RowGroup
+
+_OWN_PREFIX = b"\0"
+_WRITER_KEY = b"\0writer"
+_LATE_PREFIX = b"\0late\0"
+"""Rows of the store alone, not of the changelog: keys of late rows that are still to be written again."""
 
 ROCKSDB_OPTIONS = {
     # Faust's defaults suit one large database; a worker here has dozens of small ones (tables x partitions).
@@ -37,14 +45,30 @@ class PartitionedStore(base.Store[bytes, bytes]):
         """Read one row."""
 
     @abc.abstractmethod
+    def everything(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Read all rows of a partition and the engine's own ones."""
+
+    @abc.abstractmethod
+    def forget_late_keys(self, partition: int, keys: Iterable[bytes]) -> None:
+        """Take note that the rows of these keys were written again."""
+
     def rows(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Read all rows of a partition."""
+        return (row for row in self.everything(partition) if not row[0].startswith(_OWN_PREFIX))
+
+    def late_keys(self, partition: int) -> list[bytes]:
+        """The keys of which a late row stands in the changelog, perhaps after the one that counts."""
+        return [key[len(_LATE_PREFIX) :] for key, _ in self.everything(partition) if key.startswith(_LATE_PREFIX)]
 
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Any, to_value: Any) -> None:
         """Apply recovered changelog chunks."""
         for event in batch:
             chunk = event.message
-            self.write(chunk.partition, [[(record.key, record.value) for record in chunk.records]], chunk.offset)
+            partition = chunk.partition
+            found = sift(chunk.records, self.get(partition, CLAIM_KEY), self.get(partition, _WRITER_KEY))
+            warn_of_late(found.late, chunk.topic, partition)
+            own = [(_WRITER_KEY, found.writer), *((_LATE_PREFIX + key, b"") for key in found.late)]
+            self.write(partition, [found.rows, own], chunk.offset)
 
 
 class MemoryStore(PartitionedStore):
@@ -70,9 +94,14 @@ class MemoryStore(PartitionedStore):
         """Read one row."""
         return self._rows.get(partition, {}).get(key)
 
-    def rows(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """Read all rows of a partition."""
+    def everything(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Read all rows of a partition and the engine's own ones."""
         yield from list(self._rows.get(partition, {}).items())
+
+    def forget_late_keys(self, partition: int, keys: Iterable[bytes]) -> None:
+        """Take note that the rows of these keys were written again."""
+        for key in keys:
+            self._rows.get(partition, {}).pop(_LATE_PREFIX + key, None)
 
     def persisted_offset(self, tp: TP) -> int | None:
         """Give the changelog offset up to which the partition is held."""
@@ -124,11 +153,23 @@ class RocksStore(faust_rocksdb.Store, PartitionedStore):
         value: bytes | None = self._db_for_partition(partition).get(key)
         return value
 
-    def rows(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """Read all rows of a partition."""
+    def everything(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Read all rows of a partition and the engine's own ones."""
         for key, value in self._db_for_partition(partition).items():
             if key != self.offset_key:
                 yield key, value
+
+    def late_keys(self, partition: int) -> list[bytes]:
+        """The keys of which a late row stands in the changelog: they are next to each other, so nothing else is read."""
+        keys = (key for key, _ in self._db_for_partition(partition).items(from_key=_LATE_PREFIX))
+        return [key[len(_LATE_PREFIX) :] for key in takewhile(lambda key: key.startswith(_LATE_PREFIX), keys)]
+
+    def forget_late_keys(self, partition: int, keys: Iterable[bytes]) -> None:
+        """Take note that the rows of these keys were written again."""
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for key in keys:
+            batch.delete(_LATE_PREFIX + key)
+        self._db_for_partition(partition).write(batch)
 
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Any, to_value: Any) -> None:
         """Apply recovered changelog chunks."""

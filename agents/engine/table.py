@@ -1,4 +1,7 @@
-"""A Faust table that is written by row groups, with a changelog that is acknowledged before anything relies on it."""
+"""A Faust table that is written by row groups, with a changelog that is acknowledged before anything relies on it.
+
+The changelog has one writer at a time, who claims it when it takes a partition over (see :mod:`agents.engine.claim`).
+"""
 
 import asyncio
 from collections import deque
@@ -8,12 +11,17 @@ from typing import Any, NamedTuple
 import faust
 from faust.types.tuples import TP
 
+from agents.engine.claim import CLAIM_HEADER, CLAIM_KEY, next_claim, supersedes
 from agents.engine.outbox import RowGroup
 from agents.engine.store import ROCKSDB_OPTIONS, MemoryStore, PartitionedStore, RocksStore
 from pipeline.errors import SendFailedError, UnsupportedFeatureError
 
+COMPACTION_LAG_MS = 1_800_000
+"""How long a changelog keeps all rows: many times what it takes to notice late ones and write the keys again."""
+
 
 class _Write(NamedTuple):
+    claim: bytes
     after: Sequence["asyncio.Future[Any]"]
     groups: Sequence[RowGroup]
     stored: "asyncio.Future[None]"
@@ -40,6 +48,7 @@ class ChunkTable(faust.Table):
             )
         super().__init__(app, **options)
         self._writes: dict[int, deque[_Write]] = {}
+        self._claims: dict[int, bytes] = {}
 
     def _new_store_by_url(self, url: Any) -> PartitionedStore:
         scheme = str(url).partition(":")[0]
@@ -68,8 +77,31 @@ class ChunkTable(faust.Table):
             acks=False,
             internal=True,
             allow_empty=True,
-            config=self.extra_topic_configs,
+            config={"min.compaction.lag.ms": str(COMPACTION_LAG_MS), **(self.extra_topic_configs or {})},
         )
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Claim the partitions that are this worker's from now on."""
+        await super().on_recovery_completed(active_tps, standby_tps)
+        for tp in active_tps:
+            self._claim(tp.partition)
+
+    def _claim(self, partition: int) -> None:
+        held, own = self.data.get(partition, CLAIM_KEY), self._claims.get(partition)
+        if held is None or held != own:
+            claim = self._claims[partition] = next_claim(held, own)
+            self.write(partition, [[(CLAIM_KEY, claim)]])
+        late = self.data.late_keys(partition)
+        if late:
+            again = self.write(partition, [[(key, self.data.get(partition, key))] for key in late])
+            again.add_done_callback(lambda _done: self.data.forget_late_keys(partition, late))
+
+    def renew_claims(self) -> None:
+        """Write the claims again: an owner with nothing else to write would not notice what was written beside it."""
+        for tp in self.changelog_partitions():
+            claim = self._claims.get(tp.partition)
+            if claim is not None:
+                self.write(tp.partition, [[(CLAIM_KEY, claim)]])
 
     def get(self, partition: int, key: bytes) -> bytes | None:  # type: ignore[override]
         """Read one stored row."""
@@ -85,11 +117,11 @@ class ChunkTable(faust.Table):
         """Send row groups once all of ``after`` are done; the future is done when they are acknowledged and stored.
 
         Writes of a partition are sent in the order of the calls, whatever their ``after``. A group shares one record
-        batch, so it is kept whole or not at all; a crash keeps a prefix of the groups.
+        batch, so it is kept whole or not at all; a crash keeps a prefix of the groups. The partition must be this worker's.
         """
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         writes = self._writes.setdefault(partition, deque())
-        writes.append(_Write(after, groups, stored))
+        writes.append(_Write(self._claims[partition], after, groups, stored))
         if len(writes) == 1:
             self._advance(partition)
         return stored
@@ -114,9 +146,17 @@ class ChunkTable(faust.Table):
                     f"{last_offset}, so both took it for theirs. This one starts again from what is there; "
                     "raise worker.session_timeout if this repeats"
                 )
+            held = self.data.get(partition, CLAIM_KEY)
+            if held != write.claim and not supersedes(write.claim, held):
+                raise SendFailedError(
+                    f"{self.changelog_topic_name}, partition {partition}: another worker has claimed it since these rows were made, so "
+                    "they do not count. This one starts again from what is there; raise worker.session_timeout if this repeats"
+                )
             self.data.write(partition, groups, last_offset)
 
-        sent = self.app.outbox.send(self.changelog_topic_name, partition, write.groups, on_acknowledged)
+        sent = self.app.outbox.send(
+            self.changelog_topic_name, partition, write.groups, on_acknowledged, [(CLAIM_HEADER, write.claim)]
+        )
         sent.add_done_callback(lambda done: None if done.cancelled() else write.stored.set_result(None))
 
     def changelog_partitions(self) -> set[TP]:

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 
-from agents.engine import ChunkApp
+from agents.engine import CLAIM_KEY, ChunkApp
 
 STARTS_IN_S = 15.0
 _names = itertools.count(1)
@@ -128,6 +128,15 @@ class Broker:
                 assert builder.append(key=key, value=value, timestamp=None) is not None, "larger than a batch"
         await (await self.producer.send_batch(builder, topic, partition=partition))
 
+    async def put_group(
+        self, topic: str, rows: Sequence[tuple[bytes, bytes | None]], headers: Sequence[tuple[str, bytes]]
+    ) -> None:
+        """Publish rows as one record batch in partition 0, ``headers`` on the first, as an outbox does."""
+        builder = self.producer.create_batch()
+        for number, (key, value) in enumerate(rows):
+            builder.append(key=key, value=value, timestamp=None, headers=[] if number else list(headers))
+        await (await self.producer.send_batch(builder, topic, partition=0))
+
     async def committed(self, group: str, topic: str, partition: int = 0) -> int:
         """The group's committed offset, -1 for none."""
         tp = TopicPartition(topic, partition)
@@ -164,6 +173,11 @@ class Broker:
         finally:
             await consumer.stop()
         return records
+
+    async def read_rows(self, changelog: str, partition: int = 0) -> list[tuple[bytes, bytes | None]]:
+        """The rows of a changelog's partition without the engine's own."""
+        records = await self.read(changelog, partition)
+        return [(record.key, record.value) for record in records if record.key != CLAIM_KEY]
 
     async def record_batches(self, topic: str, partition: int = 0) -> list[list[bytes | None]]:
         """The keys of a partition's records, as they lie together in record batches. For 8 MB at most."""

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from agents.engine import ChunkApp
+from agents.engine import CLAIM_KEY, ChunkApp
 from tests.support.chunk_worker import crash_reason, fresh_name, make_app, running, until
 
 STORES = ["memory://", "rocksdb://"]
@@ -33,13 +33,14 @@ async def test_groups_share_a_record_batch_and_writes_keep_their_order_whatever_
         await asyncio.sleep(0.3)
         assert not first.done()
         assert not second.done()
-        assert await broker.read(table.changelog_topic_name) == []
+        assert await broker.read_rows(table.changelog_topic_name) == []
         assert table.get(0, b"a") is None, "nothing is stored before it is acknowledged"
         gate.set_result(None)
         await asyncio.gather(first, second)
         assert dict(table.rows(0)) == {b"a": b"2", b"b": b"1", b"d": b"2"}
-        records = [(record.key, record.value) for record in await broker.read(table.changelog_topic_name)]
-        batches = await broker.record_batches(table.changelog_topic_name)
+        records = await broker.read_rows(table.changelog_topic_name)
+        [claim], *batches = await broker.record_batches(table.changelog_topic_name)
+    assert claim == CLAIM_KEY
     assert records == [(b"a", b"1"), (b"b", b"1"), (b"a", b"2"), (b"c", None), (b"d", b"2")]
     starts = [sum(map(len, batches[:number])) for number in range(len(batches))]
     assert not {1, 3} & set(starts), "no group is cut by the end of a record batch"
@@ -53,8 +54,8 @@ async def test_many_groups_are_cut_into_batches_only_between_groups(broker, tmp_
         groups = [[(b"%d/%d" % (number, part), b"x" * 30_000) for part in range(3)] for number in range(20)]
         await table.write(0, groups)
         assert len(list(table.rows(0))) == 60
-        keys = [record.key for record in await broker.read(table.changelog_topic_name)]
-        batches = await broker.record_batches(table.changelog_topic_name)
+        keys = [key for key, _ in await broker.read_rows(table.changelog_topic_name)]
+        [_], *batches = await broker.record_batches(table.changelog_topic_name)
     assert keys == [key for group in groups for key, _ in group]
     assert len(batches) > 1, "two megabytes do not go in one batch"
     assert all(len(batch) % 3 == 0 for batch in batches)
@@ -72,7 +73,7 @@ async def test_a_write_after_something_that_failed_is_never_sent(broker, tmp_pat
         await crash_reason(app)
         assert not stored.done()
         assert not later.done()
-    assert await broker.read(table.changelog_topic_name) == []
+    assert await broker.read_rows(table.changelog_topic_name) == []
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -108,7 +109,7 @@ async def test_a_restart_reads_only_the_end_of_the_changelog_that_its_disk_lacks
     table = with_table(app, topic)
     async with running(app):
         await table.write(0, [[(b"%d" % number, b"x")] for number in range(500)])
-        assert table.data.persisted_offset(next(iter(table.changelog_partitions()))) == 499
+        assert table.data.persisted_offset(next(iter(table.changelog_partitions()))) == 500
     await broker.put(table.changelog_topic_name, [b"late"] * 3, keys=[b"500", b"501", b"502"])
 
     again = make_app(name, broker.address, tmp_path, store="rocksdb://")
