@@ -10,11 +10,19 @@
     ├── BatchGoneError               retention removed a batch that still waited: it is discarded, the worker goes on
     ├── SourceRecreatedError         a source topic's offsets start again: the worker stops rather than skip events
     ├── SequenceGapError             a lane's numbers have a hole, so an event is missing: the worker stops
+    ├── ViewError                    a request to the web view cannot be answered: an answer of 4xx or 5xx, the worker goes on
+    │   ├── ViewQueryError           its parameters make no sense (400)
+    │   ├── SignInError              nobody is signed in, or the token is wrong (401)
+    │   ├── ForbiddenError           whoever is signed in may not do this (403)
+    │   ├── NotFoundError            there is no such thing (404)
+    │   ├── ConflictError            it was changed meanwhile, or exists already (409, 412)
+    │   ├── InvalidChangeError       an integration with mistakes, each named (422)
+    │   └── UnavailableError         who would have to answer does not, just now (503)
     ├── UnsupportedFeatureError      a Faust feature that the chunk engine does not offer was used
     └── SendFailedError              the broker did not take a record: the worker stops, nothing is committed
 
-The class decides who reacts. ``PoisonError`` and ``BatchGoneError`` are the only ones that a worker survives; all others
-end it with the message, because going on would lose events.
+The class decides who reacts. ``PoisonError``, ``BatchGoneError`` and the ``ViewError``s are the only ones that a worker survives;
+all others end it with the message, because going on would lose events.
 """
 
 
@@ -63,6 +71,60 @@ class SourceRecreatedError(DistributaryError):
 
 class SequenceGapError(DistributaryError):
     """A batch does not begin where its lane's last one ended."""
+
+
+class ViewError(DistributaryError):
+    """A request to the web view that cannot be answered as asked; ``status`` is the answer's."""
+
+    status = 500
+
+
+class ViewQueryError(ViewError):
+    """Parameters that make no sense."""
+
+    status = 400
+
+
+class SignInError(ViewError):
+    """Nobody is signed in, or with a wrong or expired token."""
+
+    status = 401
+
+
+class ForbiddenError(ViewError):
+    """The role of whoever is signed in does not permit it."""
+
+    status = 403
+
+
+class NotFoundError(ViewError):
+    """There is no such page, integration, batch or row."""
+
+    status = 404
+
+
+class ConflictError(ViewError):
+    """Somebody else changed it meanwhile (412), or it exists already (409)."""
+
+    def __init__(self, message: str, *, status: int = 412) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class InvalidChangeError(ViewError):
+    """An integration that cannot be as asked; ``problems`` are pairs of a key, with dots, and what is wrong with it."""
+
+    status = 422
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{key}: {problem}" for key, problem in problems))
+        self.problems = problems
+
+
+class UnavailableError(ViewError):
+    """A worker that would have to answer is away or is starting."""
+
+    status = 503
 
 
 class UnsupportedFeatureError(DistributaryError):

@@ -1,0 +1,104 @@
+"""A query over rows in memory: filtering, order, one page of it, facets."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from pipeline.view.columns import Column, Columns, Kind, Row, column_named
+from pipeline.view.query import Condition, Operator, Query
+
+MOST_FACET_VALUES = 20
+_TEXTS = frozenset({Kind.TEXT, Kind.CODE, Kind.STATE, Kind.JSON})
+
+
+class Selected(NamedTuple):
+    """One page of rows in order, whether more follow, how many match in all, and counts for the facets asked for."""
+
+    rows: list[Row]
+    has_more: bool
+    matching: int
+    facets: dict[str, list[tuple[Any, int]]]
+
+
+def select(rows: Iterable[Row], query: Query, columns: Columns) -> Selected:
+    """Apply ``query`` to ``rows``. Reads each row once and keeps only what the answer holds, where it has a limit."""
+    counts: dict[str, Counter[Any]] = {name: Counter() for name in query.facets}
+    matching = 0
+
+    def wanted() -> Iterable[Row]:
+        nonlocal matching
+        for row in rows:
+            if matches(row, query, columns):
+                matching += 1
+                for name, counter in counts.items():
+                    counter[row.get(name)] += 1
+                if query.after is None or _is_after(row, query):
+                    yield row
+
+    if query.limit is None:
+        chosen = sorted(wanted(), key=lambda row: order_of(row, query), reverse=query.is_descending)
+        has_more = False
+    else:
+        pick = heapq.nlargest if query.is_descending else heapq.nsmallest
+        chosen = pick(query.limit + 1, wanted(), key=lambda row: order_of(row, query))
+        has_more = len(chosen) > query.limit
+        chosen = chosen[: query.limit]
+    facets = {name: counter.most_common(MOST_FACET_VALUES) for name, counter in counts.items()}
+    return Selected(chosen, has_more, matching, facets)
+
+
+def matches(row: Row, query: Query, columns: Columns) -> bool:
+    """Whether a row is one that ``query`` asks for, whatever its place."""
+    if not all(_holds(condition, row, column_named(columns, condition.column)) for condition in query.conditions):
+        return False
+    if not query.text:
+        return True
+    needle = query.text.casefold()
+    return any(needle in str(row.get(each.name) or "").casefold() for each in columns if each.kind in _TEXTS)
+
+
+def order_of(row: Row, query: Query) -> tuple[tuple[int, Any], tuple[int, Any]]:
+    """What rows are ordered by: the sorted column, then the key; unknown values come first."""
+    return ranked(row.get(query.sort)), ranked(row.get(query.key))
+
+
+def ranked(value: Any) -> tuple[int, Any]:
+    """A value that compares with those of any other type."""
+    if value is None:
+        return 0, 0
+    if isinstance(value, int | float):  # also flags
+        return 1, value
+    return 2, value if isinstance(value, str) else str(value)
+
+
+def _is_after(row: Row, query: Query) -> bool:
+    assert query.after is not None
+    here, there = order_of(row, query), (ranked(query.after[0]), ranked(query.after[1]))
+    return here < there if query.is_descending else here > there
+
+
+def _holds(condition: Condition, row: Row, column: Column | None) -> bool:  # noqa: PLR0911 one return an operator reads best
+    value, wanted = row.get(condition.column), condition.value
+    match condition.operator:
+        case Operator.BLANK:
+            return (value is None or value == "") == wanted
+        case Operator.CONTAINS:
+            return value is not None and str(wanted).casefold() in str(value).casefold()
+        case Operator.EXACT:
+            return bool(value == wanted)
+        case Operator.NOT:
+            return bool(value != wanted)
+        case Operator.IN:
+            return bool(value in wanted)
+    if value is None or column is None:
+        return False
+    left, right = ranked(value), ranked(wanted)
+    match condition.operator:
+        case Operator.GREATER:
+            return bool(left > right)
+        case Operator.AT_LEAST:
+            return bool(left >= right)
+        case Operator.LESS:
+            return bool(left < right)
+    return bool(left <= right)
