@@ -82,7 +82,7 @@ def _holds(condition: Condition, row: Row, column: Column | None) -> bool:  # no
     value, wanted = row.get(condition.column), condition.value
     match condition.operator:
         case Operator.BLANK:
-            return (value is None or value == "") == wanted
+            return (value is None or value == "") is bool(wanted)
         case Operator.CONTAINS:
             return value is not None and str(wanted).casefold() in str(value).casefold()
         case Operator.EXACT:
