@@ -4,6 +4,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
+import msgspec
+
 from pipeline.clock import Clock, SystemClock
 from pipeline.doctor.certificate import RENEWAL_DAYS, days_left_of
 from pipeline.doctor.describe import connection_step, event_step, name_step, proxy_step
@@ -11,7 +13,7 @@ from pipeline.doctor.describe_tls import tls_step
 from pipeline.doctor.probe import connect_to_each, look_up, shake_hands
 from pipeline.doctor.sample import sample_batch
 from pipeline.doctor.step import CONFIGURATION, CONNECTION, TEST_EVENT, TLS, Examination, State, Step
-from pipeline.doctor.target import Target, target_of
+from pipeline.doctor.target import Target, other_targets_of, target_of
 from pipeline.errors import ConfigError
 from pipeline.model.integration import EVERYTHING, Integration
 from pipeline.net.client import CONNECT_TIMEOUT_S, HttpClient
@@ -68,6 +70,9 @@ class Doctor:
             if is_reachable:
                 way = self._straight(target) if proxy is None else self._by_proxy(target, proxy)
                 is_reachable = all([take(step).state is not State.BAD async for step in way])
+                for setting, other in other_targets_of(integration).items():
+                    steps_there = [take(_of(setting, step)) async for step in self._way(other)]
+                    is_reachable &= all(step.state is not State.BAD for step in steps_there)
             if not sends:
                 take(Step(TEST_EVENT, State.SKIPPED, "not sent, as was asked for"))
             elif not is_reachable:
@@ -95,6 +100,10 @@ class Doctor:
             advice = "have a new one made, and restart the workers"
             return Step(CONFIGURATION, State.WARNING, text, advice, duration_s), proxy
         return Step(CONFIGURATION, State.GOOD, _summary(integration), "", duration_s), proxy
+
+    def _way(self, target: Target) -> AsyncIterator[Step]:
+        proxy = self._client.proxy_for(target.url)
+        return self._straight(target) if proxy is None else self._by_proxy(target, proxy)
 
     async def _straight(self, target: Target) -> AsyncIterator[Step]:
         guard = self._client.guard
@@ -133,6 +142,11 @@ class Doctor:
         batch = sample_batch(integration, now_s=now_s)
         outcome = await sink.send(batch, now_s=now_s)
         return event_step(integration, batch, outcome, is_by_proxy=is_by_proxy)
+
+
+def _of(setting: str, step: Step) -> Step:
+    """The same step, told of the host that ``setting`` names."""
+    return msgspec.structs.replace(step, text=f"{setting}: {step.text}", facts={**step.facts, "setting": setting})
 
 
 def _summary(integration: Integration) -> str:

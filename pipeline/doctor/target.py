@@ -53,7 +53,23 @@ class Target:
 
 def target_of(integration: Integration) -> Target:
     """Where ``integration`` delivers to, whatever its kind."""
-    url = URL(integration.url)
+    return _target(integration.url, integration)
+
+
+def other_targets_of(integration: Integration) -> dict[str, Target]:
+    """The other hosts that deliveries need, such as where tokens are fetched, by the setting that names them."""
+    found: dict[str, Target] = {}
+    for path in integration.url_keys:
+        value: object = integration
+        for key in path:
+            value = getattr(value, key, None)
+        if isinstance(value, str) and path != ("url",):
+            found[".".join(path)] = _target(value, integration)
+    return found
+
+
+def _target(text: str, integration: Integration) -> Target:
+    url = URL(text)
     host, port = url.host, url.port or _DEFAULT_PORTS.get(url.scheme)
     assert host, "the settings have checked their url"
     assert port, "the settings have checked the scheme"

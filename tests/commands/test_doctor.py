@@ -67,6 +67,8 @@ def shell(tmp_path: Path, endpoint: ThreadingHTTPServer) -> Shell:
         f"  - {{id: crm, url: 'http://127.0.0.1:{port}/', signing: {{secrets: ['${{CRM_SECRET}}']}}, {usual}}}\n"
         f"  - {{id: locked, url: 'http://127.0.0.1:{port}/401', {usual}}}\n"
         f"  - {{id: closed, url: 'http://127.0.0.1:{closed}/', {usual}}}\n"
+        f"  - {{id: tokens, kind: xtremepush, url: 'http://127.0.0.1:{port}/', events: '*', platforms: '*', channels: [Email],\n"
+        f"     enabled: false, auth: {{type: oauth2, token_url: 'http://127.0.0.1:{closed}/', client_id: a, client_secret: b}}}}\n"
         f"  - {{id: off, url: 'http://127.0.0.1:{closed}/', enabled: false, {usual}}}\n",
     )
     return made
@@ -106,6 +108,19 @@ def test_without_sending_the_endpoint_is_only_connected_to(shell: Shell, endpoin
     assert (status, lines[-1], endpoint.seen) == (0, "all is well", [])
 
 
+def test_a_token_endpoint_that_is_away_is_named_by_its_setting_and_nothing_is_sent(
+    shell: Shell, endpoint: ThreadingHTTPServer
+):
+    status, lines, _ = shell.run("doctor", "tokens", "--json")
+    steps = json.loads("\n".join(lines))["steps"]
+    assert status == 1
+    assert [(step["name"], step["state"]) for step in steps if "auth.token_url" in step["text"]] == [
+        ("name", "good"),
+        ("connection", "bad"),
+    ]
+    assert (steps[-1]["state"], endpoint.seen) == ("skipped", [])
+
+
 def test_json_has_every_step_and_no_secret(shell: Shell):
     status, lines, _ = shell.run("doctor", "locked", "--json")
     found = json.loads("\n".join(lines))
@@ -122,6 +137,7 @@ def test_all_of_them_are_a_table_with_a_line_each(shell: Shell):
         ["good", "crm"],
         ["BAD", "locked"],
         ["BAD", "closed"],
+        ["-", "tokens"],
         ["-", "off"],
     ]
     assert lines[-1] == "3 examined, 2 with something to look at"
