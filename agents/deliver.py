@@ -78,9 +78,14 @@ class Delivery:
                     self.record(partition)
 
     async def _settle(self) -> None:
-        await self.core.settle(SETTLE_S)
-        for partition in self._restored:
-            self.record(partition)
+        # No tick comes any more, and a worker may be killed now as at any other time.
+        settling = asyncio.ensure_future(self.core.settle(SETTLE_S))
+        is_settled = False
+        while not is_settled:
+            is_settled = bool((await asyncio.wait([settling], timeout=DELIVERY_TICK_S))[0])
+            for partition in self._restored:
+                self.record(partition)
+        await settling
         if self._storing:
             await asyncio.wait(self._storing)
 

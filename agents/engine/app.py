@@ -78,7 +78,7 @@ class ChunkApp(faust.App):
         """Register what must happen between the stop of the flow and the wait for running chunks.
 
         Called at each rebalance and at shutdown, when no chunk or tick reaches an agent any more: whoever holds chunks
-        until a later flush flushes here.
+        until a later flush flushes here. All callbacks run side by side.
         """
         self._before_release.append(callback)
         return callback
@@ -106,8 +106,7 @@ class ChunkApp(faust.App):
         log.warning("stopping without the broker", reason=reason)
 
     async def _settle(self, until_empty: Coroutine[Any, Any, None]) -> None:
-        for callback in self._before_release:
-            await callback()
+        await asyncio.gather(*(callback() for callback in self._before_release))
         await until_empty
 
     async def _producer_flush(self, logger: Any) -> None:

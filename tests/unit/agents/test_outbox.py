@@ -77,7 +77,7 @@ def packed(groups: list[list[tuple[bytes, bytes]]], *calls: int, max_batch_bytes
         queue, start = deque(), 0
         for count in calls or (len(groups),):
             if groups[start : start + count]:
-                queue.append(_Item(groups[start : start + count], None))
+                queue.append(_Item(groups[start : start + count], None, []))
             start += count
         batches = []
         while queue:
