@@ -2,35 +2,26 @@
 
 import asyncio
 import json
-import os
 import re
-import secrets
 import signal
-import socket
 import subprocess
-import sys
 import threading
-import time
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import yaml
 
 from agents.commands.changelog import read_rows
 from agents.commands.ledger import read as read_ledger
 from agents.commands.send import publish
-from agents.kafka_topics import ensure_topic
 from agents.topology import Names
 from pipeline.replay.held import belongs_to, held_lanes
 from pipeline.traffic import POISON, events
+from tests.support.worker_process import PARTITIONS, WorkerProcess, eventually
 
-ROOT = Path(__file__).parents[2]
-PARTITIONS = 4
 WITHIN_S = 40.0
 SOON = {"batch": {"max_events": 10, "max_age": "200ms"}}
 TRIED_ONCE = {"retry": {"delays": []}, "breaker": {"enabled": False}}
@@ -38,13 +29,6 @@ TRIED_ONCE = {"retry": {"delays": []}, "breaker": {"enabled": False}}
 
 def uuid_of(event: bytes) -> str:
     return json.loads(event)["uuid"]
-
-
-def eventually(is_so: Callable[[], Any], what: str, within_s: float = WITHIN_S) -> None:
-    deadline_s = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < deadline_s, f"not within {within_s} s: {what}"
-        time.sleep(0.05)
 
 
 class Came(NamedTuple):
@@ -104,20 +88,12 @@ class Customers:
         self._thread.join(10)
 
 
-class Flow:
+class Flow(WorkerProcess):
     """A worker with the integrations of this file, and a shell beside it."""
 
     def __init__(self, brokers: str, folder: Path) -> None:
-        self.brokers = brokers
-        self.folder = folder
+        super().__init__("replay", brokers, folder)
         self.customers = Customers()
-        self.app = f"replay-{secrets.token_hex(4)}"
-        self.topic = f"{self.app}-events"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        own = {"PYTHONPATH": str(ROOT), "DISTRIBUTARY_HOME": str(folder / "home")}
-        self.environment = {**{name: value for name, value in os.environ.items() if name != "KAFKA_BROKERS"}, **own}
-        self.worker: subprocess.Popen[bytes] | None = None
 
     def integrations(self) -> list[dict[str, Any]]:
         anything = {"kind": "http", "platforms": ["*"], "events": ["*"], "live_activities": True, **SOON}
@@ -136,64 +112,6 @@ class Flow:
             {"id": name, "url": f"{self.customers.url}{name}", "applications": [name.upper()], **anything, **more}
             for name, more in chosen.items()
         ]
-
-    def start(self) -> None:
-        settings = {
-            "app": self.app,
-            "topic": self.topic,
-            "broker": f"kafka://{self.brokers}",
-            "partitions": PARTITIONS,
-            "outbound": {"allow_http": True, "allow_networks": ["127.0.0.0/8"]},
-            "integrations": self.integrations(),
-        }
-        (self.folder / "faust.yml").write_text(yaml.safe_dump(settings))
-        asyncio.run(ensure_topic(self.brokers, self.topic, PARTITIONS))
-        with (self.folder / "worker.log").open("ab") as log:
-            self.worker = subprocess.Popen(
-                self.command("--datadir", "data", "worker", "--web-port", str(self.port)),
-                cwd=self.folder,
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-            )
-        eventually(self.is_ready, "the worker is ready")
-
-    def stop(self) -> int:
-        assert self.worker is not None
-        self.worker.send_signal(signal.SIGTERM)
-        try:
-            return self.worker.wait(20)
-        finally:
-            self.worker.kill()
-
-    def is_ready(self) -> bool:
-        assert self.worker is not None
-        assert self.worker.poll() is None, self.log()[-4000:]
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=5) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
-
-    def log(self) -> str:
-        return (self.folder / "worker.log").read_text()
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "agents", *arguments]
-
-    def run(self, *arguments: str, status: int = 0, stdin: bytes = b"") -> str:
-        """Run a command that is to end with ``status``; gives its standard output."""
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == status, done.stdout.decode() + done.stderr.decode()
-        return done.stdout.decode()
 
     def publish(self, application: str, seed: int, count: int) -> list[str]:
         """Publish events of one application; gives their uuids."""

@@ -2,16 +2,10 @@
 
 import asyncio
 import json
-import os
-import secrets
-import signal
-import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,19 +13,16 @@ from typing import Any, NamedTuple, Self
 
 import pytest
 import trustme
-import yaml
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from agents.kafka_topics import ensure_topic
 from pipeline.metrics import catalogue
 from pipeline.model.attempt import Attempt, Verdict, decode_attempt, decode_parked
 from pipeline.model.batch import decode_batch
 from pipeline.receiver.receiver import Receiver
 from pipeline.traffic import events
+from tests.support.worker_process import PARTITIONS, WorkerProcess, eventually
 
-ROOT = Path(__file__).parents[2]
-PARTITIONS = 4
 WITHIN_S = 30.0
 ANSWERED_100_MB = 100 << 20
 TRIES = 4
@@ -48,13 +39,6 @@ BODIES = {
 
 def uuid_of(event: bytes) -> str:
     return json.loads(event)["uuid"]
-
-
-def eventually(is_so: Callable[[], Any], what: str, within_s: float = WITHIN_S) -> None:
-    deadline_s = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < deadline_s, f"not within {within_s} s: {what}"
-        time.sleep(0.05)
 
 
 class Endpoints:
@@ -91,18 +75,12 @@ class Endpoints:
         return Counter(uuid for batch, *uuids in lines if batch.startswith(f"{integration}:") for uuid in uuids)
 
 
-class Flow:
+class Flow(WorkerProcess):
     """A running worker and what surrounds it."""
 
     def __init__(self, brokers: str, folder: Path, endpoints: Endpoints) -> None:
-        self.brokers = brokers
-        self.folder = folder
+        super().__init__("whole", brokers, folder)
         self.endpoints = endpoints
-        self.app = f"whole-{secrets.token_hex(4)}"
-        self.topic = f"{self.app}-events"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.worker: subprocess.Popen[bytes]
 
     def integrations(self) -> list[dict[str, Any]]:
         http, https = self.endpoints.http.url, self.endpoints.https.url
@@ -124,56 +102,6 @@ class Flow:
         common = {"kind": "http", "events": ["*"], "platforms": ["*"], "live_activities": True}
         batch = {"max_events": 50, "max_age": "200ms"}
         return [{"id": name, **common, "batch": batch, **settings} for name, settings in made.items()]
-
-    def start(self) -> None:
-        settings = {
-            "app": self.app,
-            "topic": self.topic,
-            "broker": f"kafka://{self.brokers}",
-            "partitions": PARTITIONS,
-            "outbound": {"allow_http": True, "allow_networks": ["127.0.0.0/8"]},
-            "integrations": self.integrations(),
-        }
-        (self.folder / "faust.yml").write_text(yaml.safe_dump(settings))
-        asyncio.run(ensure_topic(self.brokers, self.topic, PARTITIONS))
-        with (self.folder / "worker.log").open("wb") as log:
-            self.worker = subprocess.Popen(
-                self.command("--datadir", "data", "worker", "--web-port", str(self.port)),
-                cwd=self.folder,
-                env=self.environment(),
-                stdout=log,
-                stderr=log,
-            )
-
-    def await_ready(self) -> None:
-        eventually(lambda: self.get("/health/ready")[0] == 200, "the worker is ready")
-
-    def stop(self) -> int:
-        self.worker.send_signal(signal.SIGTERM)
-        try:
-            return self.worker.wait(20)
-        finally:
-            self.worker.kill()
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "agents", *arguments]
-
-    def environment(self) -> dict[str, str]:
-        own = {"PYTHONPATH": str(ROOT), "DISTRIBUTARY_HOME": str(self.folder / "home")}
-        return {**{name: value for name, value in os.environ.items() if name != "KAFKA_BROKERS"}, **own}
-
-    def log(self) -> str:
-        return (self.folder / "worker.log").read_text()
-
-    def get(self, path: str) -> tuple[int, str]:
-        assert self.worker.poll() is None, self.log()[-4000:]
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
 
     def figures(self, name: str) -> dict[tuple[str, ...], float]:
         """The samples of a metric, by the values of their labels."""
@@ -246,7 +174,7 @@ def flow(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]
     folder = tmp_path_factory.mktemp("worker")
     with Endpoints(folder) as endpoints:
         flow = Flow(kafka, folder, endpoints)
-        flow.start()
+        flow.begin()
         try:
             flow.await_ready()
             yield flow
@@ -433,7 +361,7 @@ def test_the_ledger_says_where_each_event_is(flow: Flow, traffic: Traffic):
     done = subprocess.run(
         flow.command("ledger", "--json"),
         cwd=flow.folder,
-        env=flow.environment(),
+        env=flow.environment,
         capture_output=True,
         timeout=60,
         check=True,
