@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from agents.engine import Chunk, ChunkApp, Hold
+from agents.integrations import Integrations
 from agents.topology import DELIVERY_TICK_S, Topology
 from pipeline.delivery.core import DeliveryCore
 from pipeline.model.batch import decode_batch
@@ -18,17 +19,25 @@ class Delivery:
     A chunk of batches is held until the tick that records them: by then most are delivered and need no row of their own.
     """
 
-    def __init__(self, app: ChunkApp, topology: Topology, kind: str, core: DeliveryCore) -> None:
+    def __init__(
+        self, app: ChunkApp, topology: Topology, kind: str, core: DeliveryCore, integrations: Integrations
+    ) -> None:
         self._app = app
         self._topology = topology
+        self._integrations = integrations
         self.kind = kind
         self._table = topology.pending[kind]
         self.core = core
         self._restored: set[int] = set()
         self._holds: dict[int, list[Hold]] = {}
         self._storing: set[asyncio.Future[None]] = set()
+        self._admitting = asyncio.Lock()
         app.before_release(self._settle)
         app.on_partitions_revoked.connect(self._forget)
+
+    def has_restored(self, partition: int) -> bool:
+        """Whether the partition's rows are loaded."""
+        return partition in self._restored
 
     def restore(self, partition: int) -> None:
         """Load the partition's rows the first time that it is seen."""
@@ -36,11 +45,15 @@ class Delivery:
             self._restored.add(partition)
             self.core.restore(partition, self._table.rows(partition))
 
-    def admit(self, chunk: Chunk) -> None:
-        """Hand a chunk's batches to the core."""
-        for record in chunk.records:
-            self.core.admit(chunk.partition, record.offset, decode_batch(record.value))
-        self._holds.setdefault(chunk.partition, []).append(chunk.hold())
+    async def admit(self, chunk: Chunk) -> None:
+        """Hand a chunk's batches to the core, once it is known what is to become of them."""
+        batches = [decode_batch(record.value) for record in chunk.records]
+        async with self._admitting:
+            if not all(batch.integration_id in self._integrations.snapshot for batch in batches):
+                await self._integrations.caught_up()
+            for record, batch in zip(chunk.records, batches, strict=True):
+                self.core.admit(chunk.partition, record.offset, batch)
+            self._holds.setdefault(chunk.partition, []).append(chunk.hold())
 
     def record(self, partition: int) -> "asyncio.Future[None] | None":
         """Write what happened since the last call; ``None`` where nothing did."""
@@ -78,6 +91,8 @@ class Delivery:
                     self.record(partition)
 
     async def _settle(self) -> None:
+        async with self._admitting:  # what is half taken in would wait for a tick that does not come any more
+            pass
         # No tick comes any more, and a worker may be killed now as at any other time.
         settling = asyncio.ensure_future(self.core.settle(SETTLE_S))
         is_settled = False
@@ -96,20 +111,22 @@ class Delivery:
         self._holds.clear()
 
 
-def attach(app: ChunkApp, topology: Topology, kind: str, core: DeliveryCore) -> Delivery:
+def attach(app: ChunkApp, topology: Topology, kind: str, core: DeliveryCore, *, integrations: Integrations) -> Delivery:
     """Declare the agent of one kind's batches topic."""
-    delivery = Delivery(app, topology, kind, core)
+    delivery = Delivery(app, topology, kind, core, integrations)
 
     @app.agent(topology.batches[kind], name=kind)
     async def deliver(chunks: Any) -> None:
         async for chunk in chunks:
+            if not delivery.has_restored(chunk.partition):
+                await integrations.caught_up()  # what waits there may belong to one that this worker has not heard of
             delivery.restore(chunk.partition)
             if chunk.is_tick:
                 stored = delivery.record(chunk.partition)
                 if stored is not None:
                     chunk.follow(stored)
             else:
-                delivery.admit(chunk)
+                await delivery.admit(chunk)
                 await delivery.room()
 
     return delivery

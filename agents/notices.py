@@ -1,7 +1,7 @@
 """Sends a worker's notices: to their topic, acknowledged, and to the operations webhook where there is one."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -12,6 +12,7 @@ from pipeline.clock import Clock
 from pipeline.config.schema import Settings
 from pipeline.delivery.views import LaneView
 from pipeline.metrics import Metrics
+from pipeline.model.integration import Integration
 from pipeline.model.placement import partition_of
 from pipeline.net.client import HttpClient
 from pipeline.notices.delivery import DeliveryNotices, WaitWatch
@@ -43,7 +44,8 @@ class NoticeSender:
         self._partitions = settings.partitions
         self.notices = Notices(clock, on_told=metrics.noticed, on_lost=metrics.notices_lost)
         self.deliveries = DeliveryNotices(self.notices)
-        self._watch = WaitWatch(self.notices, clock, {each.id: each.max_wait_s for each in settings.integrations})
+        self._max_wait_s: dict[str, float] = {}
+        self._watch = WaitWatch(self.notices, clock, self._max_wait_s)
         self._webhook: NoticeWebhook | None = None
         if settings.notices.webhook is not None:
             self._webhook = NoticeWebhook(
@@ -56,6 +58,14 @@ class NoticeSender:
     def watch(self, read_lanes: Callable[[], Iterable[LaneView]]) -> None:
         """Look at these lanes once a minute."""
         self._read_lanes = read_lanes
+
+    def integrations_changed(self, changes: Mapping[str, Integration | None]) -> None:
+        """Go by what is in force now of these integrations."""
+        for name, integration in changes.items():
+            if integration is None:
+                self._max_wait_s.pop(name, None)
+            else:
+                self._max_wait_s[name] = integration.max_wait_s
 
     async def open(self) -> None:
         """Begin; the client is open and the topic exists."""

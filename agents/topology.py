@@ -48,6 +48,11 @@ class Names(NamedTuple):
         """The changelog of table ``windows``."""
         return f"{self.app}-windows-changelog"
 
+    @property
+    def integrations_changelog(self) -> str:
+        """The changelog of table ``integrations``."""
+        return f"{self.app}-integrations-changelog"
+
     def batches(self, kind: str) -> str:
         """Sealed batches for one kind of sink."""
         return f"{self.app}-batches-{kind}"
@@ -70,6 +75,7 @@ class Topology(NamedTuple):
     windows: ChunkTable
     batches: dict[str, ChunkTopic]
     pending: dict[str, ChunkTable]
+    integrations: ChunkTable
     outputs: tuple[Any, ...]
 
     @classmethod
@@ -91,6 +97,8 @@ class Topology(NamedTuple):
             windows=app.chunk_table("windows", partitions=partitions, extra_topic_configs=wide),
             batches=batches,
             pending={kind: app.chunk_table(names.pending(kind), partitions=partitions) for kind in kinds},
+            # As wide as the others, so that one worker owns the partition of all: only the first partition is used.
+            integrations=app.chunk_table("integrations", partitions=partitions, extra_topic_configs=wide),
             outputs=tuple(
                 app.topic(name, partitions=partitions, retention=RETENTION_S, config=wide)
                 for name in (names.attempts, names.parked, names.dead_letters, names.notices)
@@ -99,5 +107,6 @@ class Topology(NamedTuple):
 
     async def create_topics(self) -> None:
         """Create what does not exist yet, before anything is read or sent."""
-        for topic in (self.source, self.routed, *self.batches.values(), *self.outputs):
+        changelog = self.integrations.changelog_topic  # it is read before Faust itself would create it
+        for topic in (self.source, self.routed, *self.batches.values(), *self.outputs, changelog):
             await topic.maybe_declare()

@@ -1,7 +1,6 @@
 """``distributary doctor``: what is wrong with an integration, and what to do about it."""
 
 import asyncio
-import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from agents.commands.choose import integration_named
+from agents.commands.ledger import brokers_of
+from agents.commands.merged import knowing
 from pipeline.config.load import load
 from pipeline.config.schema import Settings
 from pipeline.doctor.examine import Doctor
@@ -27,30 +29,22 @@ AT_ONCE = 8
 @click.option("--send/--no-send", "sends", default=True, help="Whether a test event is sent.  [default: send]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def command(integration: str | None, is_for_all: bool, sends: bool, as_json: bool) -> None:
-    """Examine an INTEGRATION of faust.yml, step by step.
+    """Examine an INTEGRATION, step by step.
 
     Its settings, its name's addresses, a connection to each, TLS and the certificate; then a test event is delivered as a
-    worker would: signed, with the credentials, marked as a test. It needs no Kafka, and leaves windows and ledger alone.
+    worker would: signed, with the credentials, marked as a test. It leaves windows and ledger alone, and needs Kafka only
+    for integrations that faust.yml does not name.
     The exit status is 0 only where all is well.
     """
     if is_for_all == (integration is not None):
         raise click.UsageError("name one integration, or give --all")
-    settings = load()
+    settings = knowing(load(), integration, brokers_of)
     if integration is None:
         is_well = _all(settings, sends=sends, as_json=as_json)
     else:
-        is_well = _one(settings, _named(settings, integration), sends=sends, as_json=as_json)
+        is_well = _one(settings, integration_named(settings, integration), sends=sends, as_json=as_json)
     if not is_well:
         raise SystemExit(1)
-
-
-def _named(settings: Settings, name: str) -> Integration:
-    by_id = {each.id: each for each in settings.integrations}
-    if name in by_id:
-        return by_id[name]
-    close = difflib.get_close_matches(name, by_id, n=1)
-    guess = f"; did you mean {close[0]}?" if close else ""
-    raise click.ClickException(f"the configuration has no integration {name}{guess}")
 
 
 def _one(settings: Settings, integration: Integration, *, sends: bool, as_json: bool) -> bool:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from agents.commands.changelog import Rows, read_rows
 from agents.commands.choose import integration_named
+from agents.commands.merged import knowing
 from agents.topology import Names
 from pipeline.config.load import load
 from pipeline.config.schema import Settings
@@ -53,7 +54,7 @@ def command(hours: int | None, integration: str | None, as_json: bool) -> None:
     if integration is not None:
         ledger = Ledger([account for account in ledger.accounts if account.integration == integration])
         if not ledger.accounts:
-            integration_named(settings, integration)
+            integration_named(knowing(settings, integration, brokers_of), integration)
     if hours is None:
         _show(ledger, as_json=as_json)
         is_balanced = ledger.is_balanced

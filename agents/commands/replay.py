@@ -12,6 +12,7 @@ from agents.commands import backfill as filling
 from agents.commands import replay_parked as replaying
 from agents.commands.choose import agreed, integration_named
 from agents.commands.ledger import brokers_of
+from agents.commands.merged import knowing, with_stored
 from agents.topology import Names
 from pipeline.config.load import load
 from pipeline.model.moments import format_time, parse_fixed_time, parse_time
@@ -96,6 +97,7 @@ def _replay(chosen: dict[str, Any], rate: float, *, is_dry: bool, yes: bool, as_
     selection = _selection(chosen)
     settings = load()
     brokers, names = brokers_of(settings), Names(settings.app)
+    settings = with_stored(settings, brokers)
     pending = asyncio.run(replaying.read_pending_rows(brokers, names))
     for name in sorted(selection.integrations - {batch.integration for batch in pending.parked}):
         integration_named(settings, name)
@@ -144,7 +146,7 @@ def _backfill(chosen: dict[str, Any], rate: float, *, is_dry: bool, yes: bool, a
     if len(chosen["integrations"]) != 1:
         raise click.UsageError("--backfill needs one --integration")
     wish = _wish(chosen)
-    settings = load()
+    settings = knowing(load(), chosen["integrations"][0], brokers_of)
     integration = integration_named(settings, chosen["integrations"][0])
     brokers = brokers_of(settings)
     found = asyncio.run(filling.plan(settings, brokers, integration, wish))

@@ -9,6 +9,7 @@ import click
 from agents.commands.changelog import read_rows
 from agents.commands.choose import integration_named
 from agents.commands.ledger import brokers_of
+from agents.commands.merged import knowing
 from agents.commands.sender import RecordSender
 from agents.topology import Names
 from pipeline.config.load import load
@@ -25,7 +26,7 @@ def command(integration: str, as_json: bool) -> None:
     That is an endpoint which said that it is gone (410), or a breaker that is open because every try failed. Says what it
     found; nothing happens where nothing is held back. Batches that were parked are the matter of `distributary replay`.
     """
-    settings = load()
+    settings = knowing(load(), integration, brokers_of)
     chosen = integration_named(settings, integration)
     held = asyncio.run(_resume(brokers_of(settings), Names(settings.app), integration))
     if as_json:

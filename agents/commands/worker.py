@@ -16,6 +16,7 @@ from faust.cli.faust import cli as faust_cli
 from agents.commands import fausts
 from agents.rates import shares_rates
 from agents.settings import current
+from pipeline.config.schema import Settings
 from pipeline.local.servers import addresses_or_start, default_directory
 from pipeline.sinks.readiness import require_ready
 
@@ -30,7 +31,7 @@ def _start(**options: Any) -> Any:
     settings = current()
     asyncio.run(require_ready(settings.integrations, settings.outbound.client()))
     brokers = ",".join(settings.brokers) if settings.brokers else None
-    needed = ["kafka", "redis"] if shares_rates(settings) and settings.redis is None else ["kafka"]
+    needed = ["kafka", "redis"] if shares_rates(settings.integrations) and settings.redis is None else ["kafka"]
     with addresses_or_start(
         kafka=brokers, names=needed, on_progress=lambda line: click.echo(line, err=True)
     ) as addresses:
@@ -38,7 +39,7 @@ def _start(**options: Any) -> Any:
         if "redis" in needed:
             os.environ["REDIS_URL"] = addresses.redis
         folder = Path(os.environ.get("F_DATADIR") or default_directory() / "data")
-        options["web_bind"] = options.get("web_bind") or "127.0.0.1"
+        _choose_web(options, settings)
         if options.get("with_web", True):
             _check_port(options["web_bind"], options.get("web_port") or DEFAULT_WEB_PORT)
         _own(folder)
@@ -46,12 +47,22 @@ def _start(**options: Any) -> Any:
         return click.get_current_context().invoke(_fausts, **options)
 
 
+def _choose_web(options: dict[str, Any], settings: Settings) -> None:
+    """Where to listen and where others are told to call: the options first, then the section `view`."""
+    bind = options.get("web_bind") or settings.view.host
+    refusal = settings.view.refusal(bind) if options.get("with_web", True) else ""
+    if refusal:
+        raise click.ClickException(refusal)
+    options["web_bind"] = bind
+    options["web_host"] = options.get("web_host") or settings.view.advertised(bind, socket.gethostname())
+
+
 def _check_port(host: str, port: int) -> None:
     try:
         socket.create_server((host, port)).close()
     except OSError as error:
         raise click.ClickException(
-            f"cannot listen on {host}:{port} for metrics and health: {error.strerror}; choose another --web-port"
+            f"cannot listen on {host}:{port} for the view, metrics and health: {error.strerror}; choose another --web-port"
         ) from error
 
 
@@ -90,7 +101,13 @@ async def _reach(brokers: str) -> None:
 
 command = click.Command(
     "worker",
-    params=fausts.options(_fausts, {"web_bind": "Address to listen on.  [default: 127.0.0.1]"}),
+    params=fausts.options(
+        _fausts,
+        {
+            "web_bind": "Address to listen on; view.host in faust.yml is the default, and 127.0.0.1 where that is absent.",
+            "web_host": "Host at which other workers reach this one.  [default: view.advertised_host, or where it listens]",
+        },
+    ),
     callback=_start,
     short_help="Run a worker.",
     help="Run a worker until Ctrl-C or SIGTERM.\n\nStart more of them, on any machine, to scale out; several on one machine "

@@ -288,6 +288,10 @@ class ChunkConsumer(driver.Consumer):
             if chunks:
                 yield tp, len(chunks), now_s - chunks[0].handed_out_at_s
 
+    def committed_offsets(self) -> dict[TP, int]:
+        """The offset up to which each owned partition is committed; those that nothing was committed of yet are left out."""
+        return {tp: offset for tp, offset in self._committed_offset.items() if offset is not None}
+
     # -- committing -------------------------------------------------------------------------------------------------
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:

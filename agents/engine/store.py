@@ -56,6 +56,14 @@ class PartitionedStore(base.Store[bytes, bytes]):
         """Read all rows of a partition."""
         return (row for row in self.everything(partition) if not row[0].startswith(_OWN_PREFIX))
 
+    def rows_from(self, partition: int, first_key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Read the rows of a partition in the order of their keys, from ``first_key`` on."""
+        yield from sorted(row for row in self.rows(partition) if row[0] >= first_key)
+
+    @abc.abstractmethod
+    def estimate(self, partition: int) -> tuple[int, int | None]:
+        """About how many rows a partition has, and how many bytes they take on disk; ``None`` where they are in memory."""
+
     def late_keys(self, partition: int) -> list[bytes]:
         """The keys of which a late row stands in the changelog, perhaps after the one that counts."""
         return [key[len(_LATE_PREFIX) :] for key, _ in self.everything(partition) if key.startswith(_LATE_PREFIX)]
@@ -97,6 +105,10 @@ class MemoryStore(PartitionedStore):
     def everything(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Read all rows of a partition and the engine's own ones."""
         yield from list(self._rows.get(partition, {}).items())
+
+    def estimate(self, partition: int) -> tuple[int, int | None]:
+        """How many rows a partition has."""
+        return len(self._rows.get(partition, ())), None
 
     def forget_late_keys(self, partition: int, keys: Iterable[bytes]) -> None:
         """Take note that the rows of these keys were written again."""
@@ -158,6 +170,19 @@ class RocksStore(faust_rocksdb.Store, PartitionedStore):
         for key, value in self._db_for_partition(partition).items():
             if key != self.offset_key:
                 yield key, value
+
+    def rows_from(self, partition: int, first_key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Read the rows of a partition in the order of their keys, from ``first_key`` on; nothing before is read."""
+        for key, value in self._db_for_partition(partition).items(from_key=first_key):
+            if key != self.offset_key and not key.startswith(_OWN_PREFIX):
+                yield key, value
+
+    def estimate(self, partition: int) -> tuple[int, int | None]:
+        """About how many rows a partition has, and the bytes of its files."""
+        db = self._db_for_partition(partition)
+        rows = db.property_int_value("rocksdb.estimate-num-keys") or 0
+        files = db.property_int_value("rocksdb.total-sst-files-size") or 0
+        return rows, files + (db.property_int_value("rocksdb.cur-size-all-mem-tables") or 0)
 
     def late_keys(self, partition: int) -> list[bytes]:
         """The keys of which a late row stands in the changelog: they are next to each other, so nothing else is read."""

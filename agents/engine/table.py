@@ -96,6 +96,12 @@ class ChunkTable(faust.Table):
             again = self.write(partition, [[(key, self.data.get(partition, key))] for key in late])
             again.add_done_callback(lambda _done: self.data.forget_late_keys(partition, late))
 
+    def claim_of(self, partition: int) -> bytes | None:
+        """The claim under which this worker writes a partition; ``None`` where it is not its own."""
+        if TP(self.changelog_topic_name, partition) not in self.changelog_partitions():
+            return None
+        return self._claims.get(partition)
+
     def renew_claims(self) -> None:
         """Write the claims again: an owner with nothing else to write would not notice what was written beside it."""
         for tp in self.changelog_partitions():
@@ -110,6 +116,14 @@ class ChunkTable(faust.Table):
     def rows(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Read all stored rows of a partition."""
         return self.data.rows(partition)
+
+    def rows_from(self, partition: int, first_key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Read the stored rows of a partition in the order of their keys, from ``first_key`` on."""
+        return self.data.rows_from(partition, first_key)
+
+    def estimate(self, partition: int) -> tuple[int, int | None]:
+        """About how many rows a partition has, and how many bytes they take on disk, if they are there."""
+        return self.data.estimate(partition)
 
     def write(
         self, partition: int, groups: Sequence[RowGroup], after: Sequence["asyncio.Future[Any]"] = ()

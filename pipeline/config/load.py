@@ -85,7 +85,7 @@ def _validated(tree: Tree) -> tuple[Settings | None, list[Problem]]:
     except ValidationError as error:
         problems = []
         for mistake in error.errors(include_url=False, include_input=False):
-            location = _location(mistake["loc"], tree.data)
+            location = location_of(mistake["loc"], tree.data)
             message = tree.without_environment(location, explain(mistake, location, tree.data))
             if mistake["type"] in {"union_tag_invalid", "union_tag_not_found"}:
                 location = (*location, chooser(mistake))
@@ -93,8 +93,8 @@ def _validated(tree: Tree) -> tuple[Settings | None, list[Problem]]:
         return None, problems
 
 
-def _location(loc: Location, data: Any) -> Location:
-    """Turn pydantic's location into that of the file."""
+def location_of(loc: Location, data: Any) -> Location:
+    """Turn pydantic's location of a mistake in ``data``, the whole tree that was read, into that of the file."""
     if loc[0] == "integrations":
         loc = loc[:2] + loc[3:]  # the third step is the kind by which pydantic chose the class
     location: Location = ()

@@ -29,6 +29,10 @@ class Bodies:
         self._reviewed_at_s = -math.inf
         self._stalled_bytes = 0
 
+    def use_limits(self, limits: DeliveryLimits) -> None:
+        """Keep to other bounds from now on."""
+        self._limits = limits
+
     def hold(self, lane: Lane, pending: PendingBatch, body: Batch) -> None:
         """Keep a body."""
         pending.body = body

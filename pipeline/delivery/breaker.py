@@ -188,6 +188,17 @@ class Breaker:
         """Somebody closes it by hand, or the integration was changed."""
         return self._close(now, reason)
 
+    def use(self, settings: BreakerSettings) -> None:
+        """Go by other settings from now on; where they disable the breaker it is closed."""
+        self._settings = settings
+        if not settings.enabled:
+            self._row = BreakerRow()
+
+    def try_anew(self) -> None:
+        """The endpoint is another one by now: what is under way says nothing of it, and the next probe may go at once."""
+        row = self._row
+        self._row = msgspec.structs.replace(row, probe_at=0.0, next_probe_at=0.0) if row.opened_at else BreakerRow()
+
     def _open(self, now: float, was: BreakerState, pause_s: float, reason: str, detail: str) -> Change:
         pause_s = min(pause_s, self._settings.max_pause_s)
         self._row = msgspec.structs.replace(

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ from pipeline.clock import Clock
 from pipeline.delivery.bodies import Bodies
 from pipeline.delivery.endings import Endings, OwnedPartition
 from pipeline.delivery.endpoint import DeliveryObserver, Endpoint, SilentObserver
+from pipeline.delivery.gate import Gate
 from pipeline.delivery.landing import Landing
 from pipeline.delivery.lane import Flight, Lane
 from pipeline.delivery.limits import DeliveryLimits
@@ -49,7 +50,7 @@ class DeliveryCore:
         observer: DeliveryObserver | None = None,
     ) -> None:
         self.kind = kind
-        self._endpoints = endpoints
+        self._endpoints = dict(endpoints)
         self._clock = clock
         self._limits = limits or DeliveryLimits()
         self._observer: DeliveryObserver = observer or SilentObserver()
@@ -104,6 +105,45 @@ class DeliveryCore:
         self._is_settling = True
         if self._flights:
             await asyncio.wait(list(self._flights), timeout=deadline_s)
+
+    def change(self, endpoints: Mapping[str, Endpoint | None]) -> None:
+        """Put other endpoints in the place of those of these integrations, ``None`` where one is removed.
+
+        Their lanes keep what waits, what is under way and what is known of an endpoint at the same address. Tries under way
+        end as they began (see ``ended``). What waits for a removed integration is parked.
+        """
+        for name, endpoint in endpoints.items():
+            if endpoint is None:
+                self._endpoints.pop(name, None)
+            else:
+                self._endpoints[name] = endpoint
+        lanes = {
+            lane: owned.state
+            for owned in self._endings.partitions.values()
+            for lane in owned.lanes.values()
+            if lane.integration_id in endpoints
+        }
+        self._timer.drop(lanes)
+        now = self._clock.wall_s()
+        for lane, state in lanes.items():
+            state.touch(lane.name)
+            lane.replace(endpoints[lane.integration_id])
+            self._resume(lane, now)
+        self._go_on()
+
+    async def ended(self, endpoint: Endpoint) -> None:
+        """Wait until no try that was begun with an ``endpoint`` is under way, after ``change`` has replaced it."""
+        while tries := [task for task, flight in self._flights.items() if flight.endpoint is endpoint]:
+            await asyncio.wait(tries)
+
+    def use_limits(self, limits: DeliveryLimits) -> None:
+        """Keep to other bounds from now on; what is beyond them goes when it is done."""
+        self._limits = limits
+        self._bodies.use_limits(limits)
+        self._readback.use_limits(limits)
+        self._slots.use_slots(limits.slots)
+        self._rotation.quantum_bytes = limits.quantum_bytes
+        self._go_on()
 
     def restore(self, partition: int, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """A partition was assigned; ``rows`` are those of its part of the pending table, in any order.
@@ -215,6 +255,21 @@ class DeliveryCore:
         writes = self._endings.take(partition)
         self._go_on()
         return writes
+
+    def partitions(self) -> frozenset[int]:
+        """The partitions whose state is here."""
+        return frozenset(self._endings.partitions)
+
+    def pending_lanes(self, partition: int) -> Collection[PendingLane]:
+        """What is kept of each lane of a partition; only to be read."""
+        owned = self._endings.partitions.get(partition)
+        return () if owned is None else owned.state.lanes.values()
+
+    def gate_of(self, partition: int, lane: str) -> Gate | None:
+        """What holds a lane back, where it has had something to do; only to be looked at."""
+        owned = self._endings.partitions.get(partition)
+        found = None if owned is None else owned.lanes.get(lane)
+        return None if found is None else found.gate
 
     def lanes(self, partition: int | None = None) -> list[LaneView]:
         """Every lane as it stands now, of one partition or of all."""
@@ -412,12 +467,14 @@ class DeliveryCore:
         return lane
 
     def _resume(self, lane: Lane, now: float) -> None:
-        """Queue what waited before a restart, in sequence; overdue retries by when they were due."""
-        waiting = list(lane.pending.waiting.values())
+        """Queue what waited before a restart or a change, in sequence; overdue retries by when they were due."""
+        given_up = {pending for pending, _ in lane.to_give_up}
+        waiting = [each for each in lane.pending.waiting.values() if not each.is_in_flight and each not in given_up]
         if lane.endpoint is None:
             for pending in waiting:
-                self._give_up(lane, pending, None, INTEGRATION_REMOVED)
+                self._give_up(lane, pending, pending.body, INTEGRATION_REMOVED)
             return
+        waiting.sort(key=lambda pending: pending.first)
         if not lane.is_ordered:
             waiting.sort(key=lambda pending: pending.next_at)
         for pending in waiting:

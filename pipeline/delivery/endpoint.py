@@ -2,7 +2,7 @@
 
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pipeline.delivery.breaker import Change
 from pipeline.delivery.rate import Rate
@@ -27,6 +27,15 @@ class Endpoint:
     integration: Integration
     sink: Sender
     rate: Rate | None = None
+
+
+_OURS: Final = frozenset(Integration.model_fields) - {"kind", "url", "authorization"}
+"""Keys that say which events are sent and when, and nothing of where they go or how they are told."""
+
+
+def is_other_address(old: Integration, new: Integration) -> bool:
+    """Whether what was learned of the endpoint of ``old`` says nothing of that of ``new``: it is reached in another way."""
+    return type(old) is not type(new) or old.model_dump(exclude={*_OURS}) != new.model_dump(exclude={*_OURS})
 
 
 class DeliveryObserver(Protocol):

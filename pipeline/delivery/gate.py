@@ -4,7 +4,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from pipeline.delivery.breaker import Breaker, Change, endpoint_works
-from pipeline.delivery.endpoint import Endpoint
+from pipeline.delivery.endpoint import Endpoint, is_other_address
 from pipeline.delivery.in_flight import InFlightCap
 from pipeline.delivery.pending import PendingBatch, PendingLane
 from pipeline.delivery.throttling import LanePause, asks_for_less, counts_as_attempt
@@ -40,6 +40,27 @@ class Gate:
             if pending.halted_for != _fingerprint(integration.url):
                 pending.halted_for = ""
 
+    def replace(self, endpoint: Endpoint | None) -> None:
+        """The integration was changed, or removed. What is known of an endpoint at the same address stays."""
+        before, self._endpoint = self._endpoint, endpoint
+        if endpoint is None:
+            self._breaker, self._cap = None, InFlightCap(0)
+            return
+        integration = endpoint.integration
+        maximum = integration.in_flight_cap if integration.enabled else 0
+        is_other = before is None or is_other_address(before.integration, integration)
+        if self._breaker is None:
+            self._breaker = Breaker(self._pending.name, integration.breaker, self._pending.breaker)
+        self._breaker.use(integration.breaker)
+        if is_other:
+            self._breaker.try_anew()
+            self._cap, self._pause = InFlightCap(maximum), LanePause()
+        else:
+            self._cap.limit(maximum)
+        if self._pending.halted_for and self._pending.halted_for != _fingerprint(integration.url):
+            self._pending.halted_for = ""
+        self._keep()
+
     @property
     def cap(self) -> int:
         """How many tries may be under way at once; 0 where the integration is disabled, gone or removed."""
@@ -49,6 +70,14 @@ class Gate:
     def is_breaker_open(self) -> bool:
         """Whether the breaker holds the lane back."""
         return self._breaker is not None and self._breaker.is_open
+
+    def pause_s(self, now_s: float) -> float:
+        """How long the endpoint is to be left alone since it asked for that; 0 where it has not."""
+        return max(0.0, (self._pause.paused_until_s or now_s) - now_s)
+
+    def pace_per_s(self, now_s: float) -> float | None:
+        """How many tries a second may begin since the endpoint took no more; ``None`` where that is not bounded."""
+        return self._pause.pace_per_s(now_s)
 
     def wait_s(self, body: Batch, *, now: float, now_s: float) -> float:
         """How long a try of ``body`` must wait; 0 where it may begin now, and then it has taken its share of the rate.

@@ -80,6 +80,12 @@ class InFlightCap:
         """How long a try takes where nothing queues, in seconds; ``None`` before that was measured."""
         return self._usual_s or None
 
+    def limit(self, maximum: int) -> None:
+        """Set the highest that the cap may be; what was learned of the endpoint stays."""
+        self._cap = float(min(_FIRST_CAP, maximum)) if self._maximum <= 1 else min(self._cap, float(maximum))
+        self._grow_to = max(self._grow_to, self._cap)
+        self._maximum = maximum
+
     def on_ended(self, *, delivered: bool, throttled: bool, duration_s: float, in_flight: int, now_s: float) -> None:
         """A try ended ``now_s`` after ``duration_s``; ``in_flight`` were under way until then, itself included."""
         if self._maximum <= 1:

@@ -1,5 +1,7 @@
 """What follows from a try that has ended: for each event of its batch, and for its lane."""
 
+import msgspec
+
 from pipeline.clock import Clock
 from pipeline.delivery.bodies import Bodies
 from pipeline.delivery.endings import Endings
@@ -8,7 +10,7 @@ from pipeline.delivery.lane import Flight, Lane
 from pipeline.delivery.partial import Share, share_out
 from pipeline.delivery.pending import PendingBatch
 from pipeline.delivery.rows import Fate
-from pipeline.delivery.schedule import Decision, decide, fate_of_what_gives_up
+from pipeline.delivery.schedule import INTEGRATION_REMOVED, Decision, decide, fate_of_what_gives_up
 from pipeline.delivery.timer import DueTimer
 from pipeline.model.attempt import Hint, Outcome, Verdict
 from pipeline.model.batch import Batch
@@ -30,27 +32,29 @@ class Landing:
     def land(self, flight: Flight, outcome: Outcome) -> None:
         """A try ended with ``outcome``."""
         lane, pending = flight.lane, flight.pending
-        assert lane.endpoint is not None, "it was tried"
         now, now_s = self._clock.wall_s(), self._clock.monotonic_s()
-        retry = lane.endpoint.integration.retry
+        retry = (lane.endpoint or flight.endpoint).integration.retry
+        if flight.is_outdated and outcome.hint is Hint.GONE:
+            outcome = msgspec.structs.replace(outcome, hint=None)  # that address is gone, and the lane has left it
         share = share_out(pending.ranges, outcome)
         arrived, refused, rest = share.arrived, share.refused, share.rest
         pending.attempts += 1
         is_progress = bool(arrived) and outcome.is_cut_short  # those that were not tried have lost no try
         is_forgiven = (
-            is_progress or outcome.hint is Hint.GONE or not lane.gate.counts_as_attempt(outcome, pending, now=now)
+            is_progress
+            or flight.is_outdated
+            or outcome.hint is Hint.GONE
+            or not lane.gate.counts_as_attempt(outcome, pending, now=now)
         )
         pending.forgiven += is_forgiven
-        decision = Decision(None, now)
-        if rest and not _goes_on(outcome, rest):
-            deadline = pending.sealed_at + lane.max_wait_s
-            decision = decide(
-                outcome, attempts=pending.attempts - pending.forgiven, retry=retry, deadline=deadline, now=now
-            )
+        decision = self._decide(flight, outcome, share, now) if rest else Decision(None, now)
         self._tell(flight, outcome, decision, share)
-        change = lane.gate.on_ended(outcome, flight, now=now, now_s=now_s, is_exhausted=decision.fate is not None)
-        if change is not None:
-            self._observer.breaker_changed(lane.name, change)
+        if flight.is_outdated:
+            lane.gate.on_abandoned(flight)
+        else:
+            change = lane.gate.on_ended(outcome, flight, now=now, now_s=now_s, is_exhausted=decision.fate is not None)
+            if change is not None:
+                self._observer.breaker_changed(lane.name, change)
         if refused:
             self._refuse(lane, pending, refused, share.reason, fate_of_what_gives_up(retry))
         if pending.fate is None and arrived and not rest:
@@ -62,13 +66,28 @@ class Landing:
         if rest:
             self._settle_rest(lane, pending, outcome, decision)
 
+    def _decide(self, flight: Flight, outcome: Outcome, share: Share, now: float) -> Decision:
+        """What becomes of the events that neither arrived nor were refused alone."""
+        lane, pending = flight.lane, flight.pending
+        if lane.endpoint is None:
+            return Decision(Fate.PARKED, reason=INTEGRATION_REMOVED)
+        if flight.is_outdated or _goes_on(outcome, share.rest):  # the address it goes to now has not had its say
+            return Decision(None, now)
+        return decide(
+            outcome,
+            attempts=pending.attempts - pending.forgiven,
+            retry=lane.endpoint.integration.retry,
+            deadline=pending.sealed_at + lane.max_wait_s,
+            now=now,
+        )
+
     def _settle_rest(self, lane: Lane, pending: PendingBatch, outcome: Outcome, decision: Decision) -> None:
-        if outcome.hint is Hint.GONE:
+        if decision.fate is None and outcome.hint is Hint.GONE:
             lane.gate.halt()
             self._endings.retried_at(lane, pending, 0.0)
             lane.put_back(pending)
             self._observer.halted(lane.name, outcome.detail)
-        elif _is_to_be_cut(outcome, pending.ranges):
+        elif decision.fate is None and _is_to_be_cut(outcome, pending.ranges):
             self._cut(lane, pending)
         elif decision.fate is None:
             self._endings.retried_at(lane, pending, decision.next_at)
@@ -97,10 +116,9 @@ class Landing:
         lane.put_back(pending)
 
     def _tell(self, flight: Flight, outcome: Outcome, decision: Decision, share: Share) -> None:
-        assert flight.lane.endpoint is not None, "it was tried"
         final = decision.fate
         if not share.rest:
-            gives_up = fate_of_what_gives_up(flight.lane.endpoint.integration.retry)
+            gives_up = fate_of_what_gives_up((flight.lane.endpoint or flight.endpoint).integration.retry)
             final = gives_up if share.refused else Fate.DELIVERED
         is_tried_again = bool(share.rest) and decision.fate is None and outcome.hint is not Hint.GONE
         self._endings.tried(

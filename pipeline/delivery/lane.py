@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import chain, islice
 
-from pipeline.delivery.endpoint import Endpoint
+from pipeline.delivery.endpoint import Endpoint, is_other_address
 from pipeline.delivery.gate import Gate
 from pipeline.delivery.pending import PendingBatch, PendingLane
 from pipeline.model.batch import Batch, integration_of
@@ -77,6 +77,17 @@ class Lane:
         self.recent_at_s = now_s
         self.progress_at_s = now_s
 
+    def replace(self, endpoint: Endpoint | None) -> None:
+        """The integration was changed, or removed; the queue is empty afterwards and to be filled again."""
+        self.endpoint = endpoint
+        self.gate.replace(endpoint)
+        self.is_ordered = endpoint.integration.ordered if endpoint else False
+        self.max_wait_s = endpoint.integration.max_wait_s if endpoint else 0.0
+        self.first_tries.clear()
+        self.retries.clear()
+        self.is_paused = self.has_expiry_timer = False
+        self.turn_due_s = math.inf
+
     @property
     def cap(self) -> int:
         """How many tries may be under way at once, as things are; 0 where none may."""
@@ -102,8 +113,11 @@ class Lane:
             self.first_tries.append(pending)
 
     def put_back(self, pending: PendingBatch) -> None:
-        """A batch that was the head is that again."""
-        self.first_tries.appendleft(pending)
+        """A batch that was the head is that again; where the lane is ordered, behind those that come before it."""
+        behind = 0
+        while self.is_ordered and behind < len(self.first_tries) and self.first_tries[behind].first < pending.first:
+            behind += 1
+        self.first_tries.insert(behind, pending)
 
     def withdraw(self, pending: PendingBatch) -> bool:
         """Take a batch out of the queue, wherever it stands there; gives whether it did."""
@@ -142,13 +156,23 @@ class Lane:
 class Flight:
     """A try under way: of what, and since when (UNIX seconds, and monotonic ones)."""
 
-    __slots__ = ("body", "is_unanswered", "lane", "pending", "started_at", "started_s")
+    __slots__ = ("body", "endpoint", "is_unanswered", "lane", "pending", "started_at", "started_s")
 
     def __init__(self, lane: Lane, pending: PendingBatch, body: Batch, started_at: float, started_s: float) -> None:
+        assert lane.endpoint is not None, "a lane without an endpoint offers nothing"
         self.lane = lane
+        self.endpoint = lane.endpoint
         self.pending = pending
         self.body = body
         self.started_at = started_at
         self.started_s = started_s
         self.is_unanswered = False
         """Whether it counts among the tries to endpoints that have not answered of late."""
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the integration goes elsewhere by now, or is removed: how the try ended says nothing of that."""
+        now = self.lane.endpoint
+        return now is not self.endpoint and (
+            now is None or is_other_address(self.endpoint.integration, now.integration)
+        )

@@ -45,6 +45,10 @@ class Readback:
         self._asking: deque[Lane] = deque()
         self._reads: dict[asyncio.Task[Batch], Lane] = {}
 
+    def use_limits(self, limits: DeliveryLimits) -> None:
+        """Keep to other bounds from now on."""
+        self._limits = limits
+
     def ask(self, lane: Lane) -> None:
         """The lane may need bodies."""
         if not lane.is_asking_to_read:

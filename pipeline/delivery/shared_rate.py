@@ -93,6 +93,12 @@ class SharedRates:
         self._rates.append(rate)
         return rate
 
+    async def forget(self, rate: "SharedRate") -> None:
+        """A rate that nobody asks any more."""
+        if rate in self._rates:
+            self._rates.remove(rate)
+        await rate.stop()
+
     async def acquire(self, item: RateLimitItemPerSecond, integration: str, tokens: int) -> bool | None:
         """Whether Redis granted ``tokens``; ``None`` where it does not answer."""
         if self._limiter is None:

@@ -16,6 +16,10 @@ class SlotShare:
         self._waiting: dict[Lane, None] = {}
         self._waiting_for_second: dict[Lane, None] = {}
 
+    def use_slots(self, slots: int) -> None:
+        """Share another number of slots from now on."""
+        self._most = max(1, slots // 2)
+
     def may_begin(self, lane: Lane) -> bool:
         """Whether the lane may begin a try; if not, it is kept until there is a slot for it."""
         if lane.gate.answers or self._has_slot(is_second=lane.in_flight > 0):

@@ -3,7 +3,7 @@
 import asyncio
 import enum
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from pipeline.clock import Clock
 from pipeline.delivery.lane import Lane
@@ -60,6 +60,11 @@ class DueTimer:
     def drop_revoked(self) -> None:
         """Forget entries of lanes that were revoked."""
         self._heap = [entry for entry in self._heap if not entry[2].is_revoked]
+        heapq.heapify(self._heap)
+
+    def drop(self, lanes: Container[Lane]) -> None:
+        """Forget entries of these lanes."""
+        self._heap = [entry for entry in self._heap if entry[2] not in lanes]
         heapq.heapify(self._heap)
 
     def call_in(self, delay_s: float) -> None:

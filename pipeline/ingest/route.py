@@ -3,7 +3,7 @@
 import struct
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 from operator import attrgetter
@@ -91,7 +91,7 @@ class _Lane:
 
 
 class Router:
-    """Routes chunks to the lanes of a set of integrations. Other integrations, another router.
+    """Routes chunks to the lanes of a set of integrations; ``revise`` changes the set between two chunks.
 
     ``partitions`` is how many the routed topic has; ``source_epoch`` counts the re-creations of the source topic.
     """
@@ -103,12 +103,40 @@ class Router:
         source_epoch: int = 1,
         max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES,
     ) -> None:
-        match = MatchIndex((each, _Lane.of(each, partitions)) for each in integrations).match
-        are_spread = any(each.lanes > 1 for each in integrations)
-        self._match = partial(_match_and_spread, match) if are_spread else match
+        self._integrations = {each.id: each for each in integrations}
+        self._index = MatchIndex((each, _Lane.of(each, partitions)) for each in integrations)
+        self._match = self._matcher()
         self._partitions = partitions
         self._source_epoch = source_epoch
         self._max_event_bytes = max_event_bytes
+
+    def revise(self, changes: Mapping[str, Integration | None]) -> Iterator[None]:
+        """Put other integrations in the place of those with these ids, ``None`` for none at all.
+
+        Works in small steps, between which chunks are routed as before; all changes take effect together in the last one.
+        One revision at a time, each to its end.
+        """
+        relevant = {
+            name: integration
+            for name, integration in changes.items()
+            if _routing_of(integration) != _routing_of(self._integrations.get(name))
+        }
+        yield from self._index.revise(
+            {
+                name: None if integration is None else (integration, _Lane.of(integration, self._partitions))
+                for name, integration in relevant.items()
+            }
+        )
+        for name, integration in changes.items():
+            if integration is None:
+                self._integrations.pop(name, None)
+            else:
+                self._integrations[name] = integration
+        self._match = self._matcher()
+
+    def _matcher(self) -> "Callable[[Event], Sequence[_Lane]]":
+        are_spread = any(each.lanes > 1 for each in self._integrations.values())
+        return partial(_match_and_spread, self._index.match) if are_spread else self._index.match
 
     def route(  # noqa: C901, PLR0912  a call an event costs 1 % of a worker
         self, records: Sequence[SourceRecord], topic: str, partition: int
@@ -215,6 +243,22 @@ class Router:
             return None
         detail = f"{copies} copies for one partition, about {copies * copy_bytes} bytes, and at most {MAX_RECORD_BYTES} are taken"
         return PoisonError(PoisonReason.TOO_MANY_COPIES, detail)
+
+
+def _routing_of(integration: Integration | None) -> object:
+    """What of an integration the route stage goes by."""
+    if integration is None or not integration.enabled:
+        return None
+    return (
+        integration.applications,
+        integration.events,
+        integration.platforms,
+        integration.campaigns,
+        integration.messages,
+        integration.live_activities,
+        integration.fields,
+        integration.lanes,
+    )
 
 
 def _match_and_spread(match: "Callable[[Event], Sequence[_Lane]]", event: Event) -> "Sequence[_Lane]":

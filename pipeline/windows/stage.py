@@ -183,6 +183,14 @@ class WindowStage:
         self._timers.rearm(timers)
         self._latest_s = now_s
 
+    def limits_changed(self, is_concerned: Callable[[str], bool], now_s: float) -> None:
+        """Seal by other limits from now on: look again when each lane that ``is_concerned`` is due, which may be at once."""
+        for name, lane in self._lanes.items():
+            if lane.next > lane.first and is_concerned(name):
+                limits = self._limits(name)
+                is_due = is_full(lane.next - lane.first, lane.size_bytes, limits)
+                self._timers.arm(lane, now_s if is_due else due_s(lane.opened_at, limits))
+
     def take(self) -> WindowWrites:
         """Everything to be written since the last take; several takes may be under way, in order."""
         groups: list[RowGroup] = []
@@ -223,6 +231,19 @@ class WindowStage:
         """One lane."""
         lane = self._lanes.get(name)
         return None if lane is None else lane.view()
+
+    def open_events(self, name: str) -> EventRun | None:
+        """The events of a lane's open window, which stay there; ``None`` where it has none. May read the table."""
+        lane = self._lanes.get(name)
+        if lane is None or lane.next == lane.first:
+            return None
+        bodies: list[tuple[bytes, bytes]] = []
+        skipped = 0
+        for slot, piece in enumerate(lane.pieces + lane.tail):
+            is_here = piece.block is not None
+            bodies.append((piece.block or b"", piece.ends) if is_here else self._read_back(lane, slot, skipped, piece))
+            skipped += piece.count
+        return join(bodies)
 
     def snapshot(self) -> WindowSnapshot:
         """Figures for metrics; the cost grows with the number of lanes."""

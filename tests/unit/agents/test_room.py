@@ -28,7 +28,9 @@ async def test_a_timeout_error_that_ended_the_core_is_raised_like_any_other():
     core = EndedCore("http", {}, SystemClock(), read_nothing)
     await core.end(TimeoutError("a sink let it through"))
     app = SimpleNamespace(before_release=lambda _: None, on_partitions_revoked=SimpleNamespace(connect=lambda _: None))
-    delivery = Delivery(cast("Any", app), cast("Any", SimpleNamespace(pending={"http": None})), "http", core)
+    delivery = Delivery(
+        cast("Any", app), cast("Any", SimpleNamespace(pending={"http": None})), "http", core, cast("Any", None)
+    )
 
     with pytest.raises(TimeoutError, match="a sink let it through"):
         await delivery.room()

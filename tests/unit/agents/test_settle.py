@@ -39,7 +39,9 @@ async def test_what_landed_is_recorded_while_other_requests_are_still_under_way(
     await core.start()
     app = SimpleNamespace(before_release=releases.append, on_partitions_revoked=SimpleNamespace(connect=lambda _: None))
     table = SimpleNamespace(rows=lambda _: [])
-    delivery = Delivery(cast("Any", app), cast("Any", SimpleNamespace(pending={"http": table})), "http", core)
+    delivery = Delivery(
+        cast("Any", app), cast("Any", SimpleNamespace(pending={"http": table})), "http", core, cast("Any", None)
+    )
     delivery.restore(0)
     [release] = releases
     await release()

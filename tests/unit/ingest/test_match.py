@@ -135,3 +135,46 @@ def test_the_work_follows_the_matches_and_not_the_integrations() -> None:
         return lines
 
     assert steps(others=2000) == steps(others=1)
+
+
+@given(
+    configured=st.lists(integrations, max_size=6),
+    revisions=st.lists(
+        st.dictionaries(st.sampled_from(["c0", "c1", "c2", "c3", "new"]), st.none() | integrations, max_size=4),
+        max_size=3,
+    ),
+    traffic=st.lists(events, min_size=1, max_size=8),
+)
+def test_a_revised_index_finds_what_a_new_one_of_the_same_integrations_finds(
+    configured: list[Integration], revisions: list[dict[str, Integration | None]], traffic: list[Event]
+) -> None:
+    now = {f"c{number}": named(each, f"c{number}") for number, each in enumerate(configured)}
+    index = MatchIndex((each, each.id) for each in now.values())
+    for changes in revisions:
+        for each in traffic:
+            index.match(each)  # what is remembered must not outlive the change
+        changed = {name: None if each is None else named(each, name) for name, each in changes.items()}
+        steps = index.revise({name: None if each is None else (each, name) for name, each in changed.items()})
+        for _ in steps:
+            for each in traffic:
+                assert sorted(index.match(each)) == sorted(name for name, one in now.items() if takes(one, each))
+        now = {name: each for name, each in (now | changed).items() if each is not None}
+        for each in traffic:
+            assert sorted(index.match(each)) == sorted(name for name, one in now.items() if takes(one, each))
+    expected = MatchIndex((each, each.id) for each in now.values())
+    assert index._ordinary._by_name.keys() == expected._ordinary._by_name.keys()
+    assert index._live._of_every_name.keys() == expected._live._of_every_name.keys()
+
+
+def named(integration: Integration, name: str) -> Integration:
+    return integration.model_copy(update={"id": name})
+
+
+def test_a_change_among_many_touches_the_answers_that_it_is_part_of_and_no_others() -> None:
+    entries = [(integration(id=f"c{number}", applications=[f"A{number}"]), f"c{number}") for number in range(1000)]
+    index = MatchIndex(entries)
+    changed = integration(id="c7", applications=["A7"], events=["Push Sent"])
+    assert sum(1 for _ in index.revise({"c7": (changed, "c7")})) <= 2
+    assert index.match(event(application_code="A7", event_name="Email Opened")) == ()
+    assert index.match(event(application_code="A7")) == ("c7",)
+    assert index.match(event(application_code="A8", event_name="Email Opened")) == ("c8",)

@@ -1,7 +1,5 @@
 """What of deliveries people are told."""
 
-import dataclasses
-
 import pytest
 
 from pipeline.clock import ManualClock
@@ -145,7 +143,7 @@ def test_of_test_events_nothing_is_told(deliveries, notices):
 
 
 def lane(name: str, oldest_sealed_at: float | None, oldest_parked_at: float | None = None, count: int = 0) -> LaneView:
-    values = {field.name: 0 for field in dataclasses.fields(LaneView)}
+    values = dict.fromkeys(LaneView._fields, 0)
     counts = dict.fromkeys(("waiting_batches", "waiting_events", "replayable_batches"), count)
     oldest = {"oldest_sealed_at": oldest_sealed_at, "oldest_parked_at": oldest_parked_at}
     return LaneView(**{**values, **counts, **oldest, "lane": name})

@@ -329,6 +329,20 @@ def test_stored_events_leave_memory_oldest_first_and_are_read_back_when_sealed()
     assert bench.lane("crm") == (6, 7)
 
 
+def test_the_open_windows_events_can_be_looked_at_wherever_they_are() -> None:
+    bench = Bench(Limits(max_events=6))
+    bench.feed({"crm": events(0, 2)})
+    bench.settle()
+    bench.stage.evict(0)
+    bench.feed({"crm": events(2, 4)})
+    run = bench.stage.open_events("crm")
+    assert run is not None
+    assert list(run.events()) == events(0, 4)
+    bench.feed({"crm": events(4, 6)})
+    assert list(bench.settle().batches[0].run().events()) == events(0, 6), "looking took nothing out"
+    assert bench.stage.open_events("crm") is None
+
+
 def test_what_was_dropped_from_the_table_behind_our_back_is_an_error_that_names_the_lane() -> None:
     bench = Bench()
     bench.feed({"crm": events(0, 2)})
@@ -420,3 +434,21 @@ def test_changelog_bytes_stay_under_a_fifth_more_than_event_bytes_when_each_lane
         changelog_bytes += builder.size()
     assert changelog_bytes <= 1.2 * bench.stage.appended * len(body)
     assert all(parse_key(key) for key in bench.table)
+
+
+@pytest.mark.parametrize(
+    ("limits", "sealed"),
+    [(Limits(max_events=3), 1), (Limits(max_age_s=30.0), 1), (Limits(max_age_s=90.0), 0), (Limits(), 0)],
+)
+def test_other_limits_hold_for_windows_that_are_open(limits: Limits, sealed: int):
+    in_force = {"crm": Limits(), "other": Limits()}
+    stage = WindowStage(in_force.__getitem__, lambda _: None)
+    stage.apply(0, frame(0, {"crm": [event(n) for n in range(3)], "other": [event(3)]}), NOW_S)
+    in_force["crm"] = limits
+    stage.limits_changed(lambda lane: lane == "crm", NOW_S + 60)
+    stage.tick(NOW_S + 60)
+    assert [batch.lane for batch in stage.take().batches] == ["crm"] * sealed
+    in_force["crm"] = Limits()
+    stage.limits_changed(lambda lane: lane == "crm", NOW_S + 60)
+    stage.tick(NOW_S + 3599)
+    assert stage.take().batches == []
