@@ -50,6 +50,7 @@ lint: install  ## style, layers, and whether generated pages are up to date
 	$(BIN)/python -m pipeline.metrics --check
 	$(BIN)/python -m pipeline.config.reference --check
 	$(BIN)/python -m agents.asyncapi --check
+	$(BIN)/python -m agents.view.sql_reference --check
 	$(BIN)/python -m pipeline.wire.generate --check
 	$(BIN)/buf lint proto
 	$(BIN)/buf format --diff --exit-code proto
@@ -63,10 +64,11 @@ types: install  ## mypy --strict on pipeline/
 
 check: lint types test
 
-docs: install  ## writes the generated pages: docs/metrics.md, docs/configuration.md, docs/asyncapi.yaml
+docs: install  ## writes the generated pages: docs/metrics.md, docs/configuration.md, docs/asyncapi.yaml, the tables of docs/sql.md
 	$(BIN)/python -m pipeline.metrics
 	$(BIN)/python -m pipeline.config.reference
 	$(BIN)/python -m agents.asyncapi
+	$(BIN)/python -m agents.view.sql_reference
 
 bench: install  ## all benchmarks, one table each; takes a while and wants an idle machine
 	$(BIN)/python -m bench $(ARGS)

@@ -5,6 +5,7 @@
 
 import gc
 import os
+import socket
 from importlib.metadata import version
 from typing import Any
 
@@ -12,24 +13,28 @@ import faust
 import structlog
 
 from agents import deliver, observe, route, window
+from agents.endpoints import Endpoints
 from agents.engine import Chunk, ChunkApp
+from agents.integrations import Integrations
 from agents.notices import NoticeSender
 from agents.rates import Rates, shares_rates
 from agents.readback import BatchReader
 from agents.settings import current
+from agents.stages import Stages
 from agents.topology import MAX_RECORD_BYTES, Topology
+from agents.view.attach import Viewing
+from agents.view.attach import attach as attach_view
+from agents.view.web import ViewWeb
 from pipeline import logs
 from pipeline.clock import SystemClock
 from pipeline.config.schema import Settings
 from pipeline.delivery.core import DeliveryCore
-from pipeline.delivery.endpoint import Endpoint
-from pipeline.delivery.limits import DeliveryLimits
 from pipeline.delivery.observers import DeliveryObservers
 from pipeline.ingest.route import Router
 from pipeline.local.servers import LocalServers, default_directory
 from pipeline.metrics import Metrics, catalogue
 from pipeline.net.client import HttpClient
-from pipeline.sinks.base import Sink, SinkContext
+from pipeline.sinks.base import SinkContext
 from pipeline.sinks.registry import SINKS
 
 log = structlog.get_logger(__name__)
@@ -52,12 +57,18 @@ class WorkerApp(ChunkApp):
     """A worker: the chunk engine, and what its stages need opened before and closed after them."""
 
     client: HttpClient
-    sinks: list[Sink]
+    integrations: Integrations
+    stages: Stages
+    endpoints: Endpoints
     cores: list[DeliveryCore]
     readers: list[BatchReader]
     rates: Rates
     notices: NoticeSender
     topology: Topology
+    viewing: Viewing
+
+    def _new_web(self) -> ViewWeb:
+        return ViewWeb(self)
 
     async def on_start(self) -> None:
         """Create topics, open connections."""
@@ -65,19 +76,18 @@ class WorkerApp(ChunkApp):
             "worker starting",
             app=self.conf.id,
             topic=self.topology.source.get_topic_name(),
-            integrations=len(self.sinks),
+            integrations=self.integrations.in_file,
         )
         self.on_rebalance_complete.connect(self._tell_partitions)
         await super().on_start()
         await self.topology.create_topics()
         await self.client.open()
-        await self.rates.open()
         await self.notices.open()
-        for sink in self.sinks:
-            await sink.open()
         for core in self.cores:
             await core.start()
             core.failure.add_done_callback(self._on_core_failed)
+        await self.integrations.open(self.stages.change)
+        await self.viewing.open()
         # What is here by now stays: a collection need not walk through it each time (a tenth of the CPU at full load).
         gc.collect()
         gc.freeze()
@@ -100,8 +110,17 @@ class WorkerApp(ChunkApp):
         await super().on_stop()
         for core in self.cores:
             await core.stop(STOP_S)
-        for closing in (*self.sinks, *self.readers, self.rates, self.notices, self.client):
+        for closing in (
+            self.viewing,
+            self.integrations,
+            self.endpoints,
+            *self.readers,
+            self.rates,
+            self.notices,
+            self.client,
+        ):
             await closing.close()
+        gc.unfreeze()  # what is never collected, libraries report as leaked when the process ends
 
     def share_of_work(self) -> float:
         """Which part of all partitions is this worker's, above 0 and at most 1."""
@@ -135,56 +154,48 @@ def make_app(settings: Settings, brokers: str, redis_url: str = "") -> WorkerApp
         producer_max_batch_size=MAX_RECORD_BYTES,
         producer_max_request_size=2 * MAX_RECORD_BYTES,
         producer_request_timeout=60.0,
-        web_bind="127.0.0.1",
-        web_tables_enabled=False,
-        web_router_enabled=False,
+        web_bind=settings.view.host,
+        web_host=settings.view.advertised(settings.view.host, socket.gethostname()),
         Worker=LoggingWorker,
     )
     app.topology = topology = Topology.declare(app, settings)
     app.client = settings.outbound.client()
     context = SinkContext(client=app.client)
     app.notices = notices = NoticeSender(app, settings, client=app.client, clock=clock, metrics=metrics)
-    app.rates = rates = Rates(settings, redis_url, clock, app.share_of_work)
-    app.sinks, app.cores, app.readers = [], [], []
-    metrics.name_integrations(integration.id for integration in settings.integrations)
-    router = Router(settings.integrations, settings.partitions, settings.source_epoch)
+    app.rates = rates = Rates(settings.app, redis_url, clock, app.share_of_work)
+    app.integrations = integrations = Integrations(
+        app, topology, settings, brokers=brokers, clock=clock, client=app.client
+    )
+    app.cores, app.readers = [], []
+    # The stages begin with no integrations at all: what is in force is put to work when the worker starts.
+    router = Router((), settings.partitions, settings.source_epoch)
     route.attach(app, topology, router, metrics, settings.partitions)
-    windows = window.attach(app, topology, settings, clock, metrics, notices=notices.notices)
+    windows = window.attach(app, topology, settings, clock, metrics, integrations=integrations, notices=notices.notices)
     deliveries = []
-    limits = _share_of_limits(settings)
     for spec in SINKS:
-        integrations = [each for each in settings.integrations if each.kind == spec.kind]
-        sinks = [spec.make(each, context) for each in integrations]
-        endpoints = {
-            each.id: Endpoint(each, sink, rates.of(each.id)) for each, sink in zip(integrations, sinks, strict=True)
-        }
         reader = BatchReader(brokers, topology.names.batches(spec.kind))
         core = DeliveryCore(
             spec.kind,
-            endpoints,
+            {},
             clock,
             reader.read,
-            limits=limits,
             observer=DeliveryObservers(observe.DeliveryMetrics(metrics, spec.kind, clock), notices.deliveries),
         )
-        app.sinks.extend(sinks)
         app.cores.append(core)
         app.readers.append(reader)
-        deliveries.append(deliver.attach(app, topology, spec.kind, core))
+        deliveries.append(deliver.attach(app, topology, spec.kind, core, integrations=integrations))
+    cores = {core.kind: core for core in app.cores}
+    app.endpoints = Endpoints(cores, rates, context)
+    app.stages = Stages(router, windows, cores, app.endpoints, notices=notices, metrics=metrics, worker=settings.worker)
     notices.watch(lambda: [lane for core in app.cores for lane in core.lanes()])
     metrics.watch(catalogue.SHARED_RATES_ALONE, rates.alone)
     observe.Gauges(app, topology, windows, deliveries, clock).watch(metrics)
     observe.attach(app, metrics, serves_metrics=settings.worker.metrics)
-    return app
-
-
-def _share_of_limits(settings: Settings) -> DeliveryLimits:
-    """What each kind of sink may use of what the worker has for deliveries: those in use have equal shares."""
-    kinds = max(1, len({integration.kind for integration in settings.integrations}))
-    worker = settings.worker
-    return DeliveryLimits(
-        slots=max(1, worker.delivery_slots // kinds), resident_bytes=worker.delivery_memory_bytes // kinds
+    app.viewing = attach_view(
+        app, topology, settings, clock, integrations=integrations, windows=windows, cores=app.cores, brokers=brokers
     )
+    integrations.ask_by(app.viewing.peers)
+    return app
 
 
 def _configured_app() -> WorkerApp:
@@ -192,7 +203,7 @@ def _configured_app() -> WorkerApp:
     # Without brokers in the configuration, the worker command has started the local ones and named them here.
     named = ",".join(settings.brokers or ()) or os.environ.get("KAFKA_BROKERS")
     redis_url = settings.redis.get_secret_value() if settings.redis else os.environ.get("REDIS_URL", "")
-    if shares_rates(settings) and not redis_url:
+    if shares_rates(settings.integrations) and not redis_url:
         redis_url = LocalServers().addresses.redis
     return make_app(settings, named or LocalServers().addresses.kafka, redis_url)
 

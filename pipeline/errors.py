@@ -15,6 +15,9 @@
     │   ├── SignInError              nobody is signed in, or the token is wrong (401)
     │   ├── ForbiddenError           whoever is signed in may not do this (403)
     │   ├── NotFoundError            there is no such thing (404)
+    │   ├── UnusableBodyError        its body is too large, of a wrong type or broken (413, 415, 400)
+    │   ├── MisdirectedError         it is for another host (421)
+    │   ├── TooManyTriesError        sign-in failed too often (429)
     │   ├── ConflictError            it was changed meanwhile, or exists already (409, 412)
     │   ├── InvalidChangeError       an integration with mistakes, each named (422)
     │   └── UnavailableError         who would have to answer does not, just now (503)
@@ -103,6 +106,30 @@ class NotFoundError(ViewError):
     status = 404
 
 
+class UnusableBodyError(ViewError):
+    """A body that is too large (413), of a type that is not taken (415), or broken (400)."""
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class MisdirectedError(ViewError):
+    """A request for another host than this view's."""
+
+    status = 421
+
+
+class TooManyTriesError(ViewError):
+    """Sign-ins failed too often; ``wait_s`` is how long to wait."""
+
+    status = 429
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"sign-in failed too often from here; try again in {max(1.0, wait_s):.0f} s")
+        self.wait_s = wait_s
+
+
 class ConflictError(ViewError):
     """Somebody else changed it meanwhile (412), or it exists already (409)."""
 
@@ -122,9 +149,13 @@ class InvalidChangeError(ViewError):
 
 
 class UnavailableError(ViewError):
-    """A worker that would have to answer is away or is starting."""
+    """Who would have to answer is away, starting or busy; ``retry_after_s`` is when to ask again, where that is known."""
 
     status = 503
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class UnsupportedFeatureError(DistributaryError):

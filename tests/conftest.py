@@ -1,5 +1,6 @@
 """The real servers that tests run against, and which versions of what they were."""
 
+import atexit
 import os
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,15 @@ import pytest
 from pipeline.errors import LocalServerError
 from pipeline.local.jars import KAFKA_VERSION
 from pipeline.local.servers import LocalServers
+
+
+@atexit.register
+def _end_with_the_summary() -> None:
+    """Let pytest's line be the last: DuckDB's bindings would list all that hypothesis still refers to at the end."""
+    if "duckdb" in sys.modules:
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
 
 _KAFKA_FIXTURES = {"kafka", "own_kafka"}
 

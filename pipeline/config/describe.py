@@ -36,9 +36,11 @@ def section_at(location: Location, data: Any) -> type[BaseModel] | None:
         section = settings_of_kind(data.get("kind"))
         location = location[2:]
     for step in location:
+        if isinstance(step, int):  # an entry of a list, whose sections are all of one class
+            continue
         field = _field(section, str(step))
         data = data.get(str(step)) if isinstance(data, dict) else None
-        section = None if field is None else section_of(field) or _chosen(field, data)
+        section = None if field is None else section_of(field) or entry_of(field) or _chosen(field, data)
     return section
 
 
@@ -56,6 +58,15 @@ def section_of(field: FieldInfo) -> type[BaseModel] | None:
     """The class of the section that ``field`` holds, where it holds one, and always the same one."""
     found = sections_of(field)
     return found[0] if len(found) == 1 else None
+
+
+def entry_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The class of the sections in the list that ``field`` holds, where it holds one of sections."""
+    for part in _parts(field.annotation):
+        if get_origin(part) is tuple:
+            entry = get_args(part)[0]
+            return entry if isinstance(entry, type) and issubclass(entry, BaseModel) else None
+    return None
 
 
 def sections_of(field: FieldInfo) -> tuple[type[BaseModel], ...]:
@@ -116,7 +127,8 @@ def _words_of_composed(origin: Any, arguments: tuple[Any, ...]) -> str:
     if origin is Literal:
         return " or ".join(f"`{word}`" for word in arguments)
     if origin is tuple:
-        return f"list of {_words(arguments[0], ())}"
+        words = _words(arguments[0], ())
+        return "list of sections" if words == "section" else f"list of {words}"
     return " or ".join(_words(member, ()) for member in arguments if member is not types.NoneType)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from pipeline.config.describe import chooser_of, keys_of, section_of, sections_of, type_in_words, variants_of
+from pipeline.config.describe import chooser_of, entry_of, keys_of, section_of, sections_of, type_in_words, variants_of
 from pipeline.config.schema import Settings
 from pipeline.model.integration import EVERYTHING, Integration
 from pipeline.model.units import Duration, Size, format_duration, format_size
@@ -41,7 +41,7 @@ used, and where these are unset too, local servers.
 def page() -> str:
     """The whole page, as Markdown."""
     blocks = [_INTRODUCTION.rstrip()]
-    sections = {"outbound", "integrations", "notices", "worker"}
+    sections = {"outbound", "integrations", "notices", "view", "worker"}
     top = {key: name for key, name in keys_of(Settings).items() if key not in sections}
     blocks += ["## Top level", *_entries(Settings, top)]
     blocks += _section("outbound", Settings.model_fields["outbound"])
@@ -55,7 +55,7 @@ def page() -> str:
     for spec in SINKS:
         blocks += [f"## integrations of kind {spec.kind}", "These keys come on top, or are different from those above."]
         blocks += _differences(spec.settings, Integration, prefix="integrations[].")
-    for key in ("notices", "worker"):
+    for key in ("notices", "view", "worker"):
         blocks += _section(key, Settings.model_fields[key])
     return "\n\n".join(blocks) + "\n"
 
@@ -77,6 +77,9 @@ def _entries(
         inner = section_of(field)
         if inner is not None:
             yield from _entries(inner, keys_of(inner), prefix=f"{prefix}{key}.")
+        entry = entry_of(field)
+        if entry is not None:
+            yield from _entries(entry, keys_of(entry), prefix=f"{prefix}{key}[].")
         yield from _variants(field, prefix=f"{prefix}{key}.")
 
 

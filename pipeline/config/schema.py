@@ -16,10 +16,11 @@ from pipeline.net.guard import AddressGuard, spelled_address
 from pipeline.net.proxy import EnvironmentProxies
 from pipeline.notices.settings import NoticeSettings
 from pipeline.sinks.registry import SINKS
+from pipeline.view.settings import ViewSettings
 
 KINDS: Final = tuple(spec.kind for spec in SINKS)
 KINDS_TO_COME: Final = frozenset({"http", "grpc", "email", "xtremepush", "segment"}) - set(KINDS)
-SECTIONS_TO_COME: Final = frozenset({"inbound", "segment_destination", "view"})
+SECTIONS_TO_COME: Final = frozenset({"inbound", "segment_destination"})
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 BROKER_SCHEME: Final = "kafka://"
@@ -229,6 +230,9 @@ class Settings(Section):
     integrations: tuple[AnyIntegration, ...] = Field((), description="The customers' deliveries.")
     notices: NoticeSettings = Field(
         NoticeSettings(), description="Where people are told what needs them, beside the log and `<app>-notices`."
+    )
+    view: ViewSettings = Field(
+        ViewSettings(), description="The web view: where it is served, to whom, and what they see."
     )
     worker: Worker = Field(Worker(), description="How one worker uses its machine.")
 

@@ -34,6 +34,7 @@ _WORDS: Final = {
     "model_attributes_type": "must be a section of keys, each as `key: value`",
     "dict_type": "must be a section of keys, each as `key: value`",
     "path_type": "must be the path of a file",
+    "enum": "must be {expected}",
 }
 
 

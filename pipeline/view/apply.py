@@ -9,6 +9,8 @@ from pipeline.view.columns import Column, Columns, Kind, Row, column_named
 from pipeline.view.query import Condition, Operator, Query
 
 MOST_FACET_VALUES = 20
+FACET_VALUES_A_SHARD = 1000
+"""Values that one worker counts: so many that what the merged answer shows is exact, unless nearly each row has its own."""
 _TEXTS = frozenset({Kind.TEXT, Kind.CODE, Kind.STATE, Kind.JSON})
 
 
@@ -21,8 +23,11 @@ class Selected(NamedTuple):
     facets: dict[str, list[tuple[Any, int]]]
 
 
-def select(rows: Iterable[Row], query: Query, columns: Columns) -> Selected:
-    """Apply ``query`` to ``rows``. Reads each row once and keeps only what the answer holds, where it has a limit."""
+def select(rows: Iterable[Row], query: Query, columns: Columns, facet_values: int = MOST_FACET_VALUES) -> Selected:
+    """Apply ``query`` to ``rows``. Reads each row once and keeps only what the answer holds, where it has a limit.
+
+    ``facet_values`` is how many values are counted of each facet at most, the most frequent ones.
+    """
     counts: dict[str, Counter[Any]] = {name: Counter() for name in query.facets}
     matching = 0
 
@@ -32,8 +37,8 @@ def select(rows: Iterable[Row], query: Query, columns: Columns) -> Selected:
             if matches(row, query, columns):
                 matching += 1
                 for name, counter in counts.items():
-                    counter[row.get(name)] += 1
-                if query.after is None or _is_after(row, query):
+                    counter[countable(row.get(name))] += 1
+                if query.after is None or is_after(row, query):
                     yield row
 
     if query.limit is None:
@@ -44,7 +49,7 @@ def select(rows: Iterable[Row], query: Query, columns: Columns) -> Selected:
         chosen = pick(query.limit + 1, wanted(), key=lambda row: order_of(row, query))
         has_more = len(chosen) > query.limit
         chosen = chosen[: query.limit]
-    facets = {name: counter.most_common(MOST_FACET_VALUES) for name, counter in counts.items()}
+    facets = {name: counter.most_common(facet_values) for name, counter in counts.items()}
     return Selected(chosen, has_more, matching, facets)
 
 
@@ -72,10 +77,16 @@ def ranked(value: Any) -> tuple[int, Any]:
     return 2, value if isinstance(value, str) else str(value)
 
 
-def _is_after(row: Row, query: Query) -> bool:
+def is_after(row: Row, query: Query) -> bool:
+    """Whether a row comes after the place where the query begins."""
     assert query.after is not None
     here, there = order_of(row, query), (ranked(query.after[0]), ranked(query.after[1]))
     return here < there if query.is_descending else here > there
+
+
+def countable(value: Any) -> Any:
+    """The value as facets count it."""
+    return value if value is None or isinstance(value, int | float | str) else str(value)
 
 
 def _holds(condition: Condition, row: Row, column: Column | None) -> bool:  # noqa: PLR0911 one return an operator reads best

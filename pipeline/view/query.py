@@ -18,11 +18,15 @@ from pipeline.view.columns import Columns, Kind, column_named
 DEFAULT_SIZE: Final = 50
 MOST_ROWS_A_PAGE: Final = 1000
 LONGEST_TEXT: Final = 1000
+ALL_ROWS: Final = "all"
+"""What ``size`` says for an export: no page, but every row. Not for HTML, which the server refuses."""
 
 RESERVED: Final = frozenset(
     {"q", "sort", "after", "size", "facet", "cols", "tz", "refresh", "section", "partial", "since", "until"}
 )
 """Parameters that are no columns."""
+
+_FIELDS: Final = ("_column", "_operator", "_value")
 
 
 class Operator(enum.StrEnum):
@@ -104,6 +108,27 @@ def parse_query(
     )
 
 
+def tidied(parameters: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Parameters as a URL should hold them: empty ones left out, and the fields of a new condition made one parameter.
+
+    A form without a script cannot name a field by what was chosen, so it sends ``_column``, ``_operator`` and ``_value``:
+    ``status``, ``gt`` and ``499`` become ``status__gt=499``.
+    """
+    fields: dict[str, str] = {}
+    kept: list[tuple[str, str]] = []
+    for name, value in parameters:
+        if name in _FIELDS:
+            fields[name] = value
+        elif value != "" or name.endswith("__blank"):
+            kept.append((name, value))
+    column, operator, value = (fields.get(name, "") for name in _FIELDS)
+    if column and operator == Operator.BLANK:
+        kept.append((f"{column}__{operator}", value or "1"))
+    elif column and value != "":
+        kept.append((column if operator in {"", Operator.EXACT} else f"{column}__{operator}", value))
+    return kept
+
+
 def encode_cursor(sort_value: Any, key_value: Any) -> str:
     """The text for ``after`` that stands for a row."""
     raw = json.dumps([sort_value, key_value], separators=(",", ":")).encode()
@@ -170,9 +195,11 @@ def _listed(columns: Columns) -> str:
     return ", ".join(column.name for column in columns)
 
 
-def _size(text: str) -> int:
+def _size(text: str) -> int | None:
     if not text:
         return DEFAULT_SIZE
+    if text == ALL_ROWS:
+        return None
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MOST_ROWS_A_PAGE:
-        raise ViewQueryError(f"size: must be a whole number from 1 to {MOST_ROWS_A_PAGE}")
+        raise ViewQueryError(f"size: must be a whole number from 1 to {MOST_ROWS_A_PAGE}, or {ALL_ROWS}")
     return int(text)

@@ -64,6 +64,8 @@ def test_the_commented_parts_are_valid_too(tmp_path: Path) -> None:
         "SEGMENT_WRITE_KEY": "c",
         "XP_SECRET": "d",
         "XP_OLD_SECRET": "e",
+        "ANA_TOKEN": "0123456789abcdef",
+        "VIEW_SECRET": "fedcba9876543210",
     }
     settings = load(file, environment)
 
