@@ -124,7 +124,7 @@ class _Play:
     async def _show(self, *, ends: bool) -> bool:
         """Show the figures until, where there is an end, all is done; gives whether it was in time."""
         scene = self._scene
-        pages = f"worker {scene.worker_url}/metrics   endpoint {scene.receiver_url}stats   logs {scene.folder}   Ctrl-C ends"
+        pages = f"view {scene.worker_url}/   endpoint {scene.receiver_url}stats   logs {scene.folder}   Ctrl-C ends"
         timeout = aiohttp.ClientTimeout(total=5)
         figures, rate_per_s, since_s, deadline_s = demo_screen.Figures(), 0.0, time.monotonic(), float("inf")
         async with aiohttp.ClientSession(timeout=timeout) as session:

@@ -219,12 +219,23 @@ def test_every_page_can_be_reached_from_the_readme():
     assert set(pages()) - reached == set()
 
 
-@pytest.mark.parametrize("module", ["pipeline.metrics", "pipeline.config.reference", "agents.asyncapi"])
+GENERATED = ["pipeline.metrics", "pipeline.config.reference", "agents.asyncapi", "agents.view.sql_reference"]
+
+
+@pytest.mark.parametrize("module", GENERATED)
 def test_generated_pages_are_up_to_date(module):
     done = subprocess.run(
         [sys.executable, "-m", module, "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr or done.stdout
+
+
+def test_every_page_of_the_view_that_the_navigation_names_is_described():
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "agents/view").rglob("*.py")))
+    paths = re.findall(r"""\.page\(\s*"(/[^"]*)",[^()]*(?:\([^()]*\)[^()]*)*nav=""", code)
+    assert len(paths) > 10
+    described = (ROOT / "docs/view.md").read_text(encoding="utf-8")
+    assert [path for path in paths if f"`{path}`" not in described] == []
 
 
 def test_the_example_configuration_names_every_top_level_setting():
