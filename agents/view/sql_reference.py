@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Final
 
 from agents.view.replays import JOB_COLUMNS, ROW_COLUMNS
+from agents.view.sources.audit import AuditSource
+from agents.view.sources.gates import GatesSource
+from agents.view.sources.integrations import IntegrationsSource
 from agents.view.sources.lanes import LanesSource
 from agents.view.sources.ledger import HoursSource, HourTotalsSource, LedgerSource, LedgerTotalsSource
+from agents.view.sources.open_windows import OpenEventsSource
 from agents.view.sources.partitions import PartitionsSource
+from agents.view.sources.rates import RatesSource
 from agents.view.sources.tables import TableSource, TablesSource
 from agents.view.sources.topics import TopicPartitionsSource, TopicsSource
 from agents.view.sources.workers import WorkersSource
@@ -23,9 +28,11 @@ BEGIN: Final = "<!-- What follows is written by `make docs` from the columns of 
 EVERY_TABLE: Final = "table_NAME"
 """Stands for each of Faust's tables, which all have the same columns."""
 
+_OF_INTEGRATIONS: Final = (IntegrationsSource, GatesSource, OpenEventsSource, AuditSource)
 _OF_LANES: Final = (LedgerSource, LedgerTotalsSource, HoursSource, HourTotalsSource, LanesSource)
-_OF_WORKERS: Final = (WorkersSource, PartitionsSource, TopicsSource, TopicPartitionsSource)
+_OF_WORKERS: Final = (WorkersSource, RatesSource, PartitionsSource, TopicsSource, TopicPartitionsSource)
 _SOURCES: Final[tuple[tuple[str, Columns], ...]] = (
+    *((each.name, each.columns) for each in _OF_INTEGRATIONS),
     *((each.name, each.columns) for each in _OF_LANES),
     *((each.name, each.columns) for each in TABLES),
     ("replays", JOB_COLUMNS),

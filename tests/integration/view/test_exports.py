@@ -14,7 +14,7 @@ from tests.integration.view.conftest import Serve
 
 ROWS = 1_000_000
 MOST_GROWTH_BYTES = 20 << 20
-LONGEST_STALL_S = 0.25
+MOST_CPU_BETWEEN_TURNS_S = 0.1
 COLUMNS = (
     Column("key", "Key", Kind.CODE),
     Column("at", "At", Kind.TIME),
@@ -36,14 +36,14 @@ async def million(visit: Visit) -> Page:
 async def test_a_million_rows_need_no_memory_and_let_others_run(serve: Serve, extension: str) -> None:
     served = await serve(register=lambda view: view.page("/attempts", million))
     process = psutil.Process()
-    longest_s, is_over = 0.0, False
+    most_s, is_over = 0.0, False
 
     async def beat() -> None:
-        nonlocal longest_s
+        nonlocal most_s
         while not is_over:
-            began_s = time.monotonic()
+            began_s = time.thread_time()  # of this thread alone: a machine that is busy with others makes nobody wait here
             await asyncio.sleep(0.001)
-            longest_s = max(longest_s, time.monotonic() - began_s)
+            most_s = max(most_s, time.thread_time() - began_s)
 
     lines = 0
     async with served.client() as client, client.get(f"/attempts.{extension}?size=all") as answer:
@@ -57,4 +57,4 @@ async def test_a_million_rows_need_no_memory_and_let_others_run(serve: Serve, ex
         await beating
     assert lines >= ROWS
     assert most_bytes - before_bytes < MOST_GROWTH_BYTES, f"grew by {(most_bytes - before_bytes) >> 20} MiB"
-    assert longest_s < LONGEST_STALL_S
+    assert most_s < MOST_CPU_BETWEEN_TURNS_S
