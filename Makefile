@@ -16,8 +16,8 @@ export PIP_NO_INPUT := 1
 demo: install  ## a local Kafka, a receiver, a worker and a stream of events until all add up; ARGS="--rate 500" streams until Ctrl-C
 	$(BIN)/distributary demo $(if $(ARGS),$(ARGS),--events 30000 --exit)
 
-test: install  ## all tests; e.g. ARGS="tests/unit -k breaker"
-	$(BIN)/python -m pytest $(ARGS)
+test: install  ## all tests, two files at a time; e.g. ARGS="tests/unit -k breaker"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 install: $(STAMP)
 

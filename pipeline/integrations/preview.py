@@ -83,8 +83,8 @@ class Previewer:
         return Preview(
             events=self._events,
             matching=matching,
-            by_event_name=dict(self._names.most_common(MOST_NAMES)),
-            by_platform=dict(self._platforms.most_common(MOST_NAMES)),
+            by_event_name=_most_frequent(self._names),
+            by_platform=_most_frequent(self._platforms),
             kept_away={key: self._found[key] - matching for key in self._loosened},
             samples=[mask(msgspec.to_builtins(event)) for _, _, event in reversed(self._latest)],
         )
@@ -117,3 +117,8 @@ def _without(integration: Integration, key: str) -> Integration | None:
         return None
     # A kind may make its filters from other keys: then this one keeps nothing away.
     return None if getattr(looser, key) == getattr(integration, key) else looser
+
+
+def _most_frequent(counts: Counter[str]) -> dict[str, int]:
+    """The largest counts; equal ones by name, since events are not read in the same order twice."""
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:MOST_NAMES])

@@ -46,4 +46,4 @@ def why_of(state: str, held: Row | None, *, waiting: int, enabled: bool = True) 
             return f"The integration is disabled: it takes no events.{held_back}"
         case "retrying":
             return "A batch has failed and is tried again; others go on, unless the integration is ordered."
-    return "Batches are taken by the endpoint." if enabled else "The integration is disabled."
+    return "Nothing holds its batches back." if enabled else "The integration is disabled."
