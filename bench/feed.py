@@ -36,14 +36,17 @@ async def feed(options: argparse.Namespace) -> int:
         while (now_s := time.perf_counter() - start_s) < options.seconds:
             if options.group and now_s - looked_s > 0.5:
                 looked_s = now_s
-                committed = await _committed(admin, options.group, options.topic)
+                committed = await _committed(admin, options)
             due = int(min(now_s, options.seconds) * options.rate) - sent
             if options.group:
                 due = min(due, committed + options.lead - sent, 4_000)
             if due > 0:
-                builders = [producer.create_batch() for _ in range(PARTITIONS)]
+                builders = [producer.create_batch() for _ in range(options.partitions)]
                 for number in range(sent, sent + due):
-                    if builders[number % PARTITIONS].append(timestamp=None, key=None, value=next(endless)) is None:
+                    if (
+                        builders[number % options.partitions].append(timestamp=None, key=None, value=next(endless))
+                        is None
+                    ):
                         raise SystemExit("too many events at once for one record batch: lower --rate")
                 sent += due
                 for partition, builder in enumerate(builders):
@@ -60,9 +63,9 @@ async def feed(options: argparse.Namespace) -> int:
     return sent
 
 
-async def _committed(admin: AIOKafkaAdminClient, group: str, topic: str) -> int:
-    partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-    offsets = await admin.list_consumer_group_offsets(group, partitions=partitions)
+async def _committed(admin: AIOKafkaAdminClient, options: argparse.Namespace) -> int:
+    partitions = [TopicPartition(options.topic, number) for number in range(options.partitions)]
+    offsets = await admin.list_consumer_group_offsets(options.group, partitions=partitions)
     return sum(max(0, found.offset) for found in offsets.values())
 
 
@@ -74,6 +77,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--applications", type=int, default=12)
     parser.add_argument("--application", nargs="+", help="exactly these application codes")
+    parser.add_argument("--partitions", type=int, default=PARTITIONS)
     parser.add_argument("--group")
     parser.add_argument("--lead", type=int, default=200_000)
     print(asyncio.run(feed(parser.parse_args())), file=sys.stderr)

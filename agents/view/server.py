@@ -133,8 +133,13 @@ class View:
 
     @web.middleware
     async def _around_all(self, request: web.Request, handler: Answer) -> web.StreamResponse:
-        if request.path.startswith(PEERS):
-            return await handler(request)
+        try:
+            return await (handler(request) if request.path.startswith(PEERS) else self._checked(request, handler))
+        except ConnectionError:
+            # The reader went away before the answer began. The server finds that out by itself, and sends nothing.
+            return web.Response(status=UnavailableError.status)
+
+    async def _checked(self, request: web.Request, handler: Answer) -> web.StreamResponse:
         try:
             self.gate.check_host(request, self._bind())
             self.gate.check_path(request)
@@ -156,6 +161,8 @@ class View:
             )
             refused.status = error.status
             return await self._error(request, refused)
+        except ConnectionError:
+            raise
         except Exception:
             # One page with a mistake in it must not be a blank one, nor anything to the worker.
             log.exception("a page failed", path=request.path)

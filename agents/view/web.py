@@ -1,9 +1,11 @@
 """Faust's web server without Faust's own pages: only what is mounted, within limits, with the same headers on everything."""
 
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from faust.web.drivers.aiohttp import Web
 
 from pipeline.errors import ConfigError
@@ -37,6 +39,7 @@ class ViewWeb(Web):
         self._runner = web.AppRunner(
             self.web_app,
             access_log=None,
+            logger=_server_log(),
             # A reader who goes away ends what was done for him; acts are shielded from that.
             handler_cancellation=True,
             shutdown_timeout=CLOSE_S,
@@ -55,6 +58,26 @@ class ViewWeb(Web):
         if refusal:
             raise ConfigError([f"view: {refusal}"])
         await super().start_server()
+
+
+class _NoHttp(logging.Filter):
+    """Bytes that are no HTTP are the sender's mistake, and anybody can send them: one line each, and no trace."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record; all are kept."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.exc_info = None
+            record.levelno, record.levelname = logging.INFO, "INFO"
+            record.msg, record.args = "a request was no HTTP (%s)", (type(error).__name__,)
+        return True
+
+
+def _server_log() -> logging.Logger:
+    log = logging.getLogger("aiohttp.server")
+    if not any(isinstance(each, _NoHttp) for each in log.filters):
+        log.addFilter(_NoHttp())
+    return log
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:

@@ -146,6 +146,7 @@ class EventPages:
             async for step in steps:
                 rows += step.rows
                 cursor, share = step.cursor, step.share
+        rows.sort(key=lambda row: (row["at"] or 0, row["place"]))  # partitions answer in any order
         is_done = share >= 1.0
         goes_on = None
         if not is_done:
