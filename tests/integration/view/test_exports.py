@@ -41,7 +41,9 @@ async def test_a_million_rows_need_no_memory_and_let_others_run(serve: Serve, ex
     async def beat() -> None:
         nonlocal most_s
         while not is_over:
-            began_s = time.thread_time()  # of this thread alone: a machine that is busy with others makes nobody wait here
+            began_s = (
+                time.thread_time()
+            )  # of this thread alone: a machine that is busy with others makes nobody wait here
             await asyncio.sleep(0.001)
             most_s = max(most_s, time.thread_time() - began_s)
 
