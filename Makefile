@@ -16,8 +16,14 @@ export PIP_NO_INPUT := 1
 demo: install  ## a local Kafka, a receiver, a worker and a stream of events until all add up; ARGS="--rate 500" streams until Ctrl-C
 	$(BIN)/distributary demo $(if $(ARGS),$(ARGS),--events 30000 --exit)
 
-test: install  ## all tests, two files at a time; e.g. ARGS="tests/unit -k breaker"
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+# The conservation test times what it sees, so it runs alone; of all others two files run at a time.
+test: install  ## all tests; some of them with e.g. ARGS="tests/unit -k breaker"
+ifeq ($(ARGS),)
+	$(BIN)/python -m pytest tests/conservation
+	$(BIN)/python -m pytest --ignore tests/conservation --numprocesses 2 --dist loadfile --no-loadscope-reorder
+else
+	$(BIN)/python -m pytest $(ARGS)
+endif
 
 install: $(STAMP)
 

@@ -23,6 +23,8 @@ def _end_with_the_summary() -> None:
 
 
 _KAFKA_FIXTURES = {"kafka", "own_kafka"}
+_LONG = {"browser", "integration", "commands"}
+"""Folders whose files take minutes: at the end, one of two processes would wait for the other."""
 
 
 def _version(package: str) -> str:
@@ -39,8 +41,10 @@ def pytest_report_header() -> str:
     return f"distributary {_version('distributary')}: python {python}, {packages}, Apache Kafka {KAFKA_VERSION}"
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs Kafka, so that ``-m "not kafka"`` leaves out just that."""
+    """Mark what needs Kafka, so that ``-m "not kafka"`` leaves out just that, and begin with what takes longest."""
+    items.sort(key=lambda item: not set(Path(item.fspath).parts) & _LONG)
     for item in items:
         if _KAFKA_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)

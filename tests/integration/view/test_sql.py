@@ -202,7 +202,7 @@ async def test_a_table_that_was_cut_is_said_to_be(open_site):
 
 
 async def test_tables_are_kept_for_a_moment_and_then_removed(open_site):
-    site = await open_site(limits=SqlLimits(kept_s=1.0))
+    site = await open_site(limits=SqlLimits(kept_s=5.0))
     for _ in range(3):
         await site.rows("SELECT count(*) FROM attempts a, attempts b")
     assert site.far.asked == 1
