@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from agents.engine import CLAIM_KEY, ChunkApp, RowGroup, sift
+from agents.kafka_clients import start_whole
 from agents.topology import Topology
 from pipeline.clock import Clock
 from pipeline.config.schema import Settings
@@ -147,11 +148,7 @@ class Integrations:
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
-        try:
-            await consumer.start()
-        except BaseException:  # cancelled or refused, it must not stay half open
-            await consumer.stop()
-            raise
+        await start_whole(consumer)
         self._consumer = consumer
         while not consumer.partitions_for_topic(self._tp.topic):  # the broker may have heard of it just before
             await consumer._client.force_metadata_update()  # noqa: SLF001 aiokafka has no public way to ask for one topic

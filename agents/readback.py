@@ -7,6 +7,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from agents.kafka_clients import start_whole
 from pipeline.errors import BatchGoneError
 from pipeline.model.batch import Batch, decode_batch
 
@@ -97,11 +98,7 @@ class BatchReader:
                 auto_offset_reset="earliest",
                 fetch_max_wait_ms=50,
             )
-            try:
-                await consumer.start()
-            except BaseException:  # cancelled or refused, it must not stay half open
-                await consumer.stop()
-                raise
+            await start_whole(consumer)
             self._consumer = consumer
         position, self._next = self._next, None  # a read that is cancelled leaves the consumer anywhere
         if position is None or position[0] != partition:

@@ -8,6 +8,8 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
+from agents.kafka_clients import start_whole
+
 STALL_S = 60.0
 MAX_RECORDS = 500
 _POLL_MS = 500
@@ -29,11 +31,7 @@ class TopicReader:
         )
 
     async def __aenter__(self) -> Self:
-        try:
-            await self._consumer.start()
-        except BaseException:  # whatever it is: what was opened is closed
-            await self._consumer.stop()
-            raise
+        await start_whole(self._consumer)
         return self
 
     async def __aexit__(

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from agents.commands.topic_reader import Span, TopicReader
+from agents.kafka_clients import start_whole
 from pipeline.errors import NotFoundError, UnavailableError
 
 log = structlog.get_logger(__name__)
@@ -40,11 +41,7 @@ class SingleRecords:
         self._ends: dict[int, Span] = {}
 
     async def __aenter__(self) -> Self:
-        try:
-            await self._consumer.start()
-        except BaseException:  # whatever it is: what was opened is closed
-            await self._consumer.stop()
-            raise
+        await start_whole(self._consumer)
         return self
 
     async def __aexit__(

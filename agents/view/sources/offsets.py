@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from agents.engine import ChunkApp
+from agents.kafka_clients import start_whole
 from pipeline.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -97,11 +98,7 @@ class OffsetWatch:
             return
         if self._consumer is None:
             consumer = AIOKafkaConsumer(bootstrap_servers=self._brokers, enable_auto_commit=False)
-            try:
-                await consumer.start()
-            except BaseException:  # cancelled or refused, it must not stay half open
-                await consumer.stop()
-                raise
+            await start_whole(consumer)
             self._consumer = consumer
         committed = self._app.consumer.committed_offsets()
         ends = await self._consumer.end_offsets(sorted(owned))

@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
+from agents.kafka_clients import start_whole
 from agents.view.sources.state import WorkerState
 from pipeline.errors import UnavailableError
 from pipeline.sinks.registry import SINKS
@@ -135,11 +136,7 @@ class TopicFigures:
     async def _opened_consumer(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             consumer = AIOKafkaConsumer(bootstrap_servers=self._state.brokers, enable_auto_commit=False)
-            try:
-                await consumer.start()
-            except BaseException:  # cancelled or refused, it must not stay half open
-                await consumer.stop()
-                raise
+            await start_whole(consumer)
             self._consumer = consumer
         return self._consumer
 
@@ -148,7 +145,7 @@ class TopicFigures:
             admin = AIOKafkaAdminClient(bootstrap_servers=self._state.brokers)
             try:
                 await admin.start()
-            except BaseException:  # as above
+            except BaseException:  # cancelled or refused, it must not stay half open
                 await admin.close()
                 raise
             self._admin = admin
