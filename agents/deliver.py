@@ -1,6 +1,7 @@
 """Batches to endpoints: one agent a kind of sink, all on the same delivery core."""
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from agents.engine import Chunk, ChunkApp, Hold
@@ -50,7 +51,7 @@ class Delivery:
         batches = [decode_batch(record.value) for record in chunk.records]
         async with self._admitting:
             if not all(batch.integration_id in self._integrations.snapshot for batch in batches):
-                await self._integrations.caught_up()
+                await self.meanwhile_recording(self._integrations.caught_up())
             for record, batch in zip(chunk.records, batches, strict=True):
                 self.core.admit(chunk.partition, record.offset, batch)
             self._holds.setdefault(chunk.partition, []).append(chunk.hold())
@@ -79,28 +80,27 @@ class Delivery:
         return stored
 
     async def room(self) -> None:
-        """Wait while the core has its hands full, and record meanwhile: ticks wait behind this chunk."""
-        while True:
-            try:
-                async with asyncio.timeout(DELIVERY_TICK_S) as tick:
-                    return await self.core.room()
-            except TimeoutError:
-                if not tick.expired():
-                    raise  # it is what ended the core
+        """Wait while the core has its hands full."""
+        await self.meanwhile_recording(self.core.room())
+
+    async def meanwhile_recording(self, awaited: Coroutine[Any, Any, None]) -> None:
+        """Wait, and record what happens in the meantime: the ticks that do it otherwise stand behind this chunk."""
+        waiting = asyncio.ensure_future(awaited)
+        try:
+            while not (await asyncio.wait([waiting], timeout=DELIVERY_TICK_S))[0]:
                 for partition in self._restored:
                     self.record(partition)
+        finally:
+            waiting.cancel()
+        await waiting
 
     async def _settle(self) -> None:
         async with self._admitting:  # what is half taken in would wait for a tick that does not come any more
             pass
         # No tick comes any more, and a worker may be killed now as at any other time.
-        settling = asyncio.ensure_future(self.core.settle(SETTLE_S))
-        is_settled = False
-        while not is_settled:
-            is_settled = bool((await asyncio.wait([settling], timeout=DELIVERY_TICK_S))[0])
-            for partition in self._restored:
-                self.record(partition)
-        await settling
+        await self.meanwhile_recording(self.core.settle(SETTLE_S))
+        for partition in self._restored:
+            self.record(partition)
         if self._storing:
             await asyncio.wait(self._storing)
 
@@ -119,7 +119,8 @@ def attach(app: ChunkApp, topology: Topology, kind: str, core: DeliveryCore, *, 
     async def deliver(chunks: Any) -> None:
         async for chunk in chunks:
             if not delivery.has_restored(chunk.partition):
-                await integrations.caught_up()  # what waits there may belong to one that this worker has not heard of
+                # What waits there may belong to an integration that this worker has not heard of.
+                await delivery.meanwhile_recording(integrations.caught_up())
             delivery.restore(chunk.partition)
             if chunk.is_tick:
                 stored = delivery.record(chunk.partition)

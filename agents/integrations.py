@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from agents.engine import CLAIM_KEY, ChunkApp, RowGroup, sift
 from agents.kafka_clients import start_whole
+from agents.shared import Shared
 from agents.topology import Topology
 from pipeline.clock import Clock
 from pipeline.config.schema import Settings
@@ -112,6 +113,7 @@ class Integrations:
         self._claim: bytes | None = None
         self._writer: bytes | None = None
         self._read_offset = self._in_force_offset = 0
+        self._end_offset = Shared(self._find_end_offset)
         self._moved = asyncio.Condition()
         self._tasks: set[asyncio.Task[Any]] = set()
         # of leading
@@ -155,7 +157,7 @@ class Integrations:
             await asyncio.sleep(METADATA_PAUSE_S)
         consumer.assign([self._tp])
         await consumer.seek_to_beginning(self._tp)
-        end = await self._end_offset()
+        end = await self._find_end_offset()
         while self._read_offset < end:
             await self._read_more(consumer)
         await self._take_effect()
@@ -182,14 +184,14 @@ class Integrations:
 
         For whoever meets an integration that is not known: another worker may have heard of it earlier.
         """
-        end = await self._end_offset()
+        end = await self._end_offset.get()
         await self._until(lambda: self._in_force_offset >= end)
 
     def audit(self) -> list[AuditEntry]:
         """The audit log, the newest entry first."""
         return self._kept.audit()
 
-    async def _end_offset(self) -> int:
+    async def _find_end_offset(self) -> int:
         while True:
             consumer = self._consumer
             if consumer is None:

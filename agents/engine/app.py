@@ -1,7 +1,7 @@
 """The Faust app with chunk topics, chunk tables, an outbox and ticks."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import faust
@@ -10,9 +10,11 @@ from faust.exceptions import ConsumerNotStarted
 from faust.types.tuples import TP
 from yarl import URL
 
+from agents.engine.assignor import ChunkAssignor, torn_topics
 from agents.engine.chunk import Chunk
 from agents.engine.deadline import STOP_DEADLINE_S, ends_within
 from agents.engine.outbox import Outbox
+from agents.engine.recovery import ChunkTableManager
 from agents.engine.stream import ChunkStream
 from agents.engine.table import ChunkTable
 from agents.engine.ticks import Ticks
@@ -51,7 +53,16 @@ class ChunkApp(faust.App):
         self.is_broker_deaf = False
         self.is_assignment_partial = False
         self._rejoin_pause_s = REJOIN_PAUSE_S
-        super().__init__(app_id, **{"Stream": ChunkStream, "stream_wait_empty": True, **options})
+        super().__init__(
+            app_id,
+            **{
+                "Stream": ChunkStream,
+                "PartitionAssignor": ChunkAssignor,
+                "TableManager": ChunkTableManager,
+                "stream_wait_empty": True,
+                **options,
+            },
+        )
 
     def chunk_topic(self, name: str, **options: Any) -> ChunkTopic:
         """Declare a topic that is read as chunks (see :class:`ChunkTopic` for the bounds)."""
@@ -115,7 +126,8 @@ class ChunkApp(faust.App):
 
     async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         # The group's leader leaves out topics that its copy of the cluster's metadata lacks, as it does for a moment after a
-        # topic was created or a broker came back. A stage without its table's changelog would begin again at nothing.
+        # topic was created or a broker came back; one of an older version may part topics that belong together. A stage
+        # without its table's changelog would begin again at nothing.
         missing = self._left_out() if self.tables.changelog_topics else []
         self.is_assignment_partial = bool(missing)
         if not missing:
@@ -125,9 +137,11 @@ class ChunkApp(faust.App):
             log.warning("topics are missing from the assignment, asking for another one", topics=missing)
             self.add_future(self._rejoin_soon())
 
-    def _left_out(self) -> list[str]:
-        read = (name for name, topic in self.chunk_topics.items() if topic.has_agent or topic.internal)
-        return sorted(set(read) - set(self.assignor._topic_groups))
+    def _left_out(self) -> Sequence[str]:
+        read = {name for name, topic in self.chunk_topics.items() if topic.has_agent or topic.internal}
+        missing = read - set(self.assignor._topic_groups)
+        counts = {topic: self.consumer.partitions_of(topic) for topic in read}
+        return sorted(missing) or torn_topics(self.assignor.assigned_actives(), counts)
 
     async def _rejoin_soon(self) -> None:
         self._rejoin_pause_s = min(30.0, 2 * self._rejoin_pause_s)

@@ -42,6 +42,10 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         coordinator = self._consumer._coordinator if self._consumer is not None else None
         return coordinator is not None and coordinator.coordinator_id is not None
 
+    def partitions_of(self, topic: str) -> int | None:
+        """How many partitions a topic has, as far as this worker's copy of the metadata knows."""
+        return len(self._ensure_consumer().partitions_for_topic(topic) or ()) or None
+
     async def rejoin(self) -> None:
         """Ask the broker again which topics there are, and the group for another assignment."""
         await self.call_thread(self._rejoin, self._ensure_consumer())
@@ -117,6 +121,10 @@ class ChunkConsumer(driver.Consumer):
     def is_group_reachable(self) -> bool:
         """Whether the broker that coordinates the consumer group is known and answers."""
         return self._thread.is_group_reachable
+
+    def partitions_of(self, topic: str) -> int | None:
+        """How many partitions a topic has; ``None`` where that is not known."""
+        return self._thread.partitions_of(topic)
 
     async def rejoin(self) -> None:
         """Ask the group for another assignment."""

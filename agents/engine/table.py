@@ -49,6 +49,7 @@ class ChunkTable(faust.Table):
         super().__init__(app, **options)
         self._writes: dict[int, deque[_Write]] = {}
         self._claims: dict[int, bytes] = {}
+        self._owned: set[int] = set()
 
     def _new_store_by_url(self, url: Any) -> PartitionedStore:
         scheme = str(url).partition(":")[0]
@@ -80,13 +81,22 @@ class ChunkTable(faust.Table):
             config={"min.compaction.lag.ms": str(COMPACTION_LAG_MS), **(self.extra_topic_configs or {})},
         )
 
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        """Let go of the partitions that left."""
+        self._owned -= {tp.partition for tp in revoked if tp.topic == self.changelog_topic_name}
+        await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Claim the partitions that are this worker's from now on."""
         await super().on_recovery_completed(active_tps, standby_tps)
-        for tp in active_tps:
-            self._claim(tp.partition)
+        for tp in list(active_tps):
+            if self.app.tables.recovery.is_recovered(tp):  # Faust may name those of an assignment that came meanwhile
+                self._claim(tp.partition)
 
     def _claim(self, partition: int) -> None:
+        self._owned.add(partition)
         held, own = self.data.get(partition, CLAIM_KEY), self._claims.get(partition)
         if held is None or held != own:
             claim = self._claims[partition] = next_claim(held, own)
@@ -100,12 +110,12 @@ class ChunkTable(faust.Table):
         """The claim under which this worker writes a partition; ``None`` where it is not its own."""
         if TP(self.changelog_topic_name, partition) not in self.changelog_partitions():
             return None
-        return self._claims.get(partition)
+        return self._claims[partition] if partition in self._owned else None
 
     def renew_claims(self) -> None:
         """Write the claims again: an owner with nothing else to write would not notice what was written beside it."""
         for tp in self.changelog_partitions():
-            claim = self._claims.get(tp.partition)
+            claim = self.claim_of(tp.partition)
             if claim is not None:
                 self.write(tp.partition, [[(CLAIM_KEY, claim)]])
 
@@ -133,6 +143,11 @@ class ChunkTable(faust.Table):
         Writes of a partition are sent in the order of the calls, whatever their ``after``. A group shares one record
         batch, so it is kept whole or not at all; a crash keeps a prefix of the groups. The partition must be this worker's.
         """
+        if partition not in self._owned:
+            raise SendFailedError(
+                f"table {self.name}, partition {partition}: it is not this worker's, or not recovered yet, so nothing is "
+                "written into it; this worker starts again"
+            )
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         writes = self._writes.setdefault(partition, deque())
         writes.append(_Write(self._claims[partition], after, groups, stored))
@@ -154,7 +169,7 @@ class ChunkTable(faust.Table):
     def _send(self, partition: int, write: _Write) -> None:
         def on_acknowledged(groups: Sequence[RowGroup], last_offset: int) -> None:
             stored_offset = self.data.persisted_offset(TP(self.changelog_topic_name, partition))
-            if stored_offset is not None and last_offset - sum(map(len, groups)) != stored_offset:
+            if last_offset - sum(map(len, groups)) != (-1 if stored_offset is None else stored_offset):
                 raise SendFailedError(
                     f"{self.changelog_topic_name}, partition {partition}: rows of another worker stand between offset {stored_offset} and "
                     f"{last_offset}, so both took it for theirs. This one starts again from what is there; "
