@@ -21,6 +21,7 @@ from pipeline.delivery.rows import Fate
 from pipeline.delivery.schedule import INTEGRATION_REMOVED, WAITED_TOO_LONG, is_overdue
 from pipeline.delivery.slots import SlotShare
 from pipeline.delivery.timer import Due, DueTimer
+from pipeline.delivery.tries import Tries
 from pipeline.delivery.views import LaneView, view_of
 from pipeline.delivery.writes import DeliveryWrites
 from pipeline.errors import BatchGoneError
@@ -54,8 +55,8 @@ class DeliveryCore:
         self._clock = clock
         self._limits = limits or DeliveryLimits()
         self._observer: DeliveryObserver = observer or SilentObserver()
-        self._flights: dict[asyncio.Task[Outcome], Flight] = {}
         self._slots = SlotShare(self._limits.slots)
+        self._tries = Tries(self._slots, self._observer, partial(self._call, self._on_landed))
         self._rotation = Rotation(self._limits.quantum_bytes)
         self._bodies = Bodies(self._limits, self._observer)
         self._endings = Endings(kind, clock, self._bodies, self._observer)
@@ -90,12 +91,7 @@ class DeliveryCore:
         self._timer.close()
         self._readback.cancel()
         self._open_room()
-        if self._flights:
-            _, late = await asyncio.wait(list(self._flights), timeout=deadline_s)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
+        await self._tries.end(deadline_s)
 
     async def settle(self, deadline_s: float) -> None:
         """Start no more tries before the next ``restore``, and wait up to ``deadline_s`` seconds for those under way.
@@ -103,8 +99,7 @@ class DeliveryCore:
         For when partitions are about to leave: what is finished and taken now is not sent again by their next owner.
         """
         self._is_settling = True
-        if self._flights:
-            await asyncio.wait(list(self._flights), timeout=deadline_s)
+        await self._tries.wait(deadline_s)
 
     def change(self, endpoints: Mapping[str, Endpoint | None]) -> None:
         """Put other endpoints in the place of those of these integrations, ``None`` where one is removed.
@@ -133,8 +128,7 @@ class DeliveryCore:
 
     async def ended(self, endpoint: Endpoint) -> None:
         """Wait until no try that was begun with an ``endpoint`` is under way, after ``change`` has replaced it."""
-        while tries := [task for task, flight in self._flights.items() if flight.endpoint is endpoint]:
-            await asyncio.wait(tries)
+        await self._tries.ended(endpoint)
 
     def use_limits(self, limits: DeliveryLimits) -> None:
         """Keep to other bounds from now on; what is beyond them goes when it is done."""
@@ -169,9 +163,7 @@ class DeliveryCore:
         for lane in owned.lanes.values():
             lane.is_revoked = True
             self._bodies.drop_lane(lane)
-        for task, flight in self._flights.items():
-            if flight.lane.is_revoked:
-                task.cancel()
+        self._tries.cancel_of_revoked_lanes()
         self._readback.cancel(revoked_only=True)
         self._timer.drop_revoked()
         self._slots.drop_revoked()
@@ -288,7 +280,7 @@ class DeliveryCore:
     @property
     def in_flight(self) -> int:
         """Tries under way."""
-        return len(self._flights)
+        return len(self._tries)
 
     # at work
 
@@ -345,7 +337,7 @@ class DeliveryCore:
     def _may_read_now(self) -> bool:
         if not self._is_running or not self._may_write_more():
             return False
-        return self._bodies.has_room_to_read_ahead() or len(self._flights) < self._limits.slots
+        return self._bodies.has_room_to_read_ahead() or len(self._tries) < self._limits.slots
 
     @property
     def _is_running(self) -> bool:
@@ -353,7 +345,7 @@ class DeliveryCore:
 
     def _dispatch(self) -> None:
         """Start tries while there are slots and lanes that offer something."""
-        while len(self._flights) < self._limits.slots and self._may_write_more():
+        while len(self._tries) < self._limits.slots and self._may_write_more():
             turn = self._rotation.next() if self._is_running else None
             if turn is None:
                 waiting = self._slots.next_lane() if self._is_running else None
@@ -386,27 +378,13 @@ class DeliveryCore:
                 self._try(Flight(lane, pending, pending.body, now, now_s))
 
     def _try(self, flight: Flight) -> None:
-        lane, pending, now = flight.lane, flight.pending, flight.started_at
-        assert lane.endpoint is not None, "a lane without an endpoint offers nothing"
-        lane.in_flight += 1
-        self._slots.begin(flight)
-        pending.is_in_flight = True
-        change = lane.gate.on_started(now=now, now_s=flight.started_s)
-        if change is not None:
-            self._observer.breaker_changed(lane.name, change)
-        self._observer.started(lane.name, pending.attempts + 1, max(0.0, now - pending.sealed_at))
-        task = asyncio.get_running_loop().create_task(lane.endpoint.sink.send(flight.body, now_s=now))
-        self._flights[task] = flight
-        task.add_done_callback(partial(self._call, self._on_landed, flight))
+        self._tries.begin(flight)
+        lane = flight.lane
         if len(lane.held) < len(lane.pending.waiting):
             self._readback.ask(lane)
 
     def _on_landed(self, flight: Flight, task: "asyncio.Task[Outcome]") -> None:
-        del self._flights[task]
         lane = flight.lane
-        lane.in_flight -= 1
-        self._slots.end(flight)
-        flight.pending.is_in_flight = False
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._fail(error)
