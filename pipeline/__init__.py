@@ -8,6 +8,8 @@ Data goes down this list, imports go up:
 ``receiver``           sample endpoints that verify and count what they are sent
 ``traffic``            events that look like real traffic
 ``config``             ``faust.yml`` and the environment, checked
+``inbound``            webhooks and Segment's calls: their settings, rules and records
+``users``              who a user is: identifiers, tags, devices
 ``sinks``              one file a kind of endpoint, and their registry
 ``notices``            what people are told: breakers, parked batches, refused credentials
 ``delivery``           lanes, retries, parking: when which batch is tried

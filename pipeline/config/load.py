@@ -73,8 +73,8 @@ def _not_a_mapping(file: Path, tree: Tree) -> str:
 
 def _root_paths(data: dict[str, Any], directory: Path) -> None:
     """Let relative paths of TLS files start from where the configuration lies."""
-    for integration in _mappings(data.get("integrations")):
-        tls = integration.get("tls")
+    for section in (*_mappings(data.get("integrations")), *_mappings([data.get("inbound")])):
+        tls = section.get("tls")
         if isinstance(tls, dict):
             tls |= {key: str(directory / tls[key]) for key in _TLS_FILES if isinstance(tls.get(key), str) and tls[key]}
 
@@ -117,22 +117,34 @@ def location_of(loc: Location, data: Any) -> Location:
 
 def _between(tree: Tree) -> Iterator[Problem]:
     """Check what holds between parts, on what was read, so that it is reported together with all else."""
-    first_lines: dict[str, int] = {}
     outbound = _outbound(tree.data)
     integrations = tree.data.get("integrations")
+    yield from _repeated_ids(tree, integrations, ("integrations",), "integration")
     for index, integration in enumerate(integrations if isinstance(integrations, list) else []):
-        if not isinstance(integration, dict):
-            continue
-        name = integration.get("id")
-        here: Location = ("integrations", index, "id")
+        if isinstance(integration, dict):
+            settings = settings_of_kind(integration.get("kind")) or Integration
+            yield from _refused(tree, outbound, ("integrations", index), settings.url_keys)
+    yield from _refused(tree, outbound, ("notices",), NoticeSettings.url_keys)
+    inbound = tree.data.get("inbound")
+    if isinstance(inbound, dict):
+        yield from _repeated_ids(tree, inbound.get("webhooks"), ("inbound", "webhooks"), "webhook")
+    elif inbound is None and tree.data.get("segment_destination") is not None:
+        here: Location = ("segment_destination",)
+        message = "needs the listener of inbound; add `inbound: {}`, or leave this out"
+        yield Problem(tree.line_of(here), here, message)
+
+
+def _repeated_ids(tree: Tree, entries: Any, section: Location, noun: str) -> Iterator[Problem]:
+    """Each id among ``entries``, the list at ``section``, that an entry before it has already."""
+    first_lines: dict[str, int] = {}
+    for index, entry in enumerate(entries if isinstance(entries, list) else []):
+        name = entry.get("id") if isinstance(entry, dict) else None
+        here = (*section, index, "id")
         if isinstance(name, str) and name in first_lines:
-            message = f"is already the id of the integration in line {first_lines[name]}; ids are unique"
+            message = f"is already the id of the {noun} in line {first_lines[name]}; ids are unique"
             yield Problem(tree.line_of(here), here, message)
         elif isinstance(name, str):
             first_lines[name] = tree.line_of(here)
-        settings = settings_of_kind(integration.get("kind")) or Integration
-        yield from _refused(tree, outbound, ("integrations", index), settings.url_keys)
-    yield from _refused(tree, outbound, ("notices",), NoticeSettings.url_keys)
 
 
 def _refused(

@@ -41,7 +41,7 @@ used, and where these are unset too, local servers.
 def page() -> str:
     """The whole page, as Markdown."""
     blocks = [_INTRODUCTION.rstrip()]
-    sections = {"outbound", "integrations", "notices", "view", "worker"}
+    sections = {"outbound", "integrations", "notices", "inbound", "segment_destination", "users", "view", "worker"}
     top = {key: name for key, name in keys_of(Settings).items() if key not in sections}
     blocks += ["## Top level", *_entries(Settings, top)]
     blocks += _section("outbound", Settings.model_fields["outbound"])
@@ -55,7 +55,7 @@ def page() -> str:
     for spec in SINKS:
         blocks += [f"## integrations of kind {spec.kind}", "These keys come on top, or are different from those above."]
         blocks += _differences(spec.settings, Integration, prefix="integrations[].")
-    for key in ("notices", "view", "worker"):
+    for key in ("notices", "inbound", "segment_destination", "users", "view", "worker"):
         blocks += _section(key, Settings.model_fields[key])
     return "\n\n".join(blocks) + "\n"
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandle
 from pydantic_core import CoreSchema, core_schema
 from yarl import URL
 
+from pipeline.inbound.settings import InboundSettings, SegmentDestinationSettings, UsersSettings
 from pipeline.model.integration import Count, Id, Integration
 from pipeline.model.section import InWords, Section
 from pipeline.model.units import KIB, MIB, Duration, Size
@@ -20,7 +21,6 @@ from pipeline.view.settings import ViewSettings
 
 KINDS: Final = tuple(spec.kind for spec in SINKS)
 KINDS_TO_COME: Final = frozenset({"http", "grpc", "email", "xtremepush", "segment"}) - set(KINDS)
-SECTIONS_TO_COME: Final = frozenset({"inbound", "segment_destination"})
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 BROKER_SCHEME: Final = "kafka://"
@@ -233,6 +233,17 @@ class Settings(Section):
     )
     view: ViewSettings = Field(
         ViewSettings(), description="The web view: where it is served, to whom, and what they see."
+    )
+    inbound: InboundSettings | None = Field(
+        None,
+        description="The other direction: webhooks that outside systems call, and Segment's calls. Absent: there is no listener. "
+        "`inbound: {}` takes every default. Users are looked up in Redis.",
+    )
+    segment_destination: SegmentDestinationSettings | None = Field(
+        None, description="Segment's calls, which the listener of `inbound` takes. Absent: they are answered with 404."
+    )
+    users: UsersSettings = Field(
+        UsersSettings(), description="The directory of users, which there is where there is `inbound`."
     )
     worker: Worker = Field(Worker(), description="How one worker uses its machine.")
 

@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from pipeline.config.describe import alternatives, field_at, keys_of, section_at, variants_of
-from pipeline.config.schema import KINDS, KINDS_TO_COME, SECTIONS_TO_COME
+from pipeline.config.schema import KINDS, KINDS_TO_COME
 from pipeline.config.tree import Location
 
 _NOT_YET: Final = "is not available in this version"
@@ -48,7 +48,7 @@ def explain(error: ErrorDetails, location: Location, data: Any) -> str:
         case "missing":
             words = f"is missing{_meaning(field_at(location, data))}"
         case "extra_forbidden":
-            words = _unknown_key(str(location[-1]), section_at(location[:-1], data), location)
+            words = _unknown_key(str(location[-1]), section_at(location[:-1], data))
         case "literal_error":
             field = field_at(location, data)
             words = _not_among(_at(location, data), alternatives(field) if field is not None else ())
@@ -83,9 +83,7 @@ def unknown_kind(kind: object) -> str:
     return f"is not a kind{_did_you_mean(kind, KINDS)}; {available}"
 
 
-def _unknown_key(key: str, section: type[BaseModel] | None, location: Location) -> str:
-    if len(location) == 1 and key in SECTIONS_TO_COME:
-        return _NOT_YET
+def _unknown_key(key: str, section: type[BaseModel] | None) -> str:
     known = keys_of(section) if section is not None else {}
     guess = _did_you_mean(key, known)
     return f"is not a key{guess}" if guess else f"is not a key; keys here: {', '.join(known)}"

@@ -15,7 +15,7 @@ reason                the record
 ``wrong_type``        has a field of another type; for ``null`` this counts in required fields only
 ``empty_field``       has an empty text where one is required
 ``out_of_range``      has a number that is negative, or too large for its field
-``unknown_platform``  comes from a platform that is neither one of the 16 names nor one of their numbers
+``unknown_platform``  comes from a platform that is neither one of the names that there are nor one of their numbers
 ``missing_identity``  has neither a ``hwid`` nor a ``user_id`` that is not empty
 ``too_many_copies``   matches so many integrations that its copies do not fit in one record of the routed topic
 ====================  ====================================================================================
@@ -26,6 +26,7 @@ Where several hold, the first of them in this order is named (fields: the first 
 import enum
 import json
 import re
+from itertools import accumulate
 from typing import Final, NoReturn
 
 import msgspec
@@ -38,8 +39,10 @@ DEEPEST_NESTING: Final = 64
 """How many arrays and objects may be nested in each other, the event's own object counted."""
 
 _SHOWN_CHARACTERS: Final = 40
-# A string, or one bracket. An unclosed string runs to the end, as it does for a parser.
-_BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
+# An unclosed string runs to the end, as it does for a parser.
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_ALL_BUT_BRACKETS: Final = bytes(sorted({*range(256)} - _STEPS.keys()))
 _HALF_SURROGATE_PAIR = re.compile(r"[\ud800-\udfff]")
 _LONGEST_INTEGER: Final = 20
 
@@ -83,22 +86,14 @@ def _checks() -> tuple[_Check, ...]:
 _CHECKS: Final = _checks()
 
 
-def is_nested_too_deep(value: bytes) -> bool:
-    """Whether ``value``, JSON or not, nests more than ``DEEPEST_NESTING`` arrays and objects."""
+def is_nested_too_deep(value: bytes, most: int = DEEPEST_NESTING) -> bool:
+    """Whether ``value``, JSON or not, nests more than ``most`` (at least 1) arrays and objects."""
     if b"[" not in value and value.find(b"{") == value.rfind(b"{"):
         return False
-    if value.count(b"[") + value.count(b"{") <= DEEPEST_NESTING:
+    if value.count(b"[") + value.count(b"{") <= most:
         return False
-    depth = 0
-    for token in _BRACKETS.finditer(value):
-        first = value[token.start()]
-        if first in b"[{":
-            depth += 1
-            if depth > DEEPEST_NESTING:
-                return True
-        elif first in b"]}":
-            depth -= 1
-    return False
+    brackets = _STRINGS.sub(b"", value).translate(None, _ALL_BUT_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > most
 
 
 def refuse_encoding(value: bytes) -> None:

@@ -109,6 +109,8 @@ class Router:
         self._partitions = partitions
         self._source_epoch = source_epoch
         self._max_event_bytes = max_event_bytes
+        self.look: Callable[[Sequence[Event]], None] | None = None
+        """Shown all usable events, a run at a time."""
 
     def revise(self, changes: Mapping[str, Integration | None]) -> Iterator[None]:
         """Put other integrations in the place of those with these ids, ``None`` for none at all.
@@ -138,15 +140,18 @@ class Router:
         are_spread = any(each.lanes > 1 for each in self._integrations.values())
         return partial(_match_and_spread, self._index.match) if are_spread else self._index.match
 
-    def route(  # noqa: C901, PLR0912  a call an event costs 1 % of a worker
-        self, records: Sequence[SourceRecord], topic: str, partition: int
+    def route(  # noqa: C901, PLR0912, PLR0915  a call an event costs 1 % of a worker
+        self, records: Sequence[SourceRecord], topic: str, partition: int, source_epoch: int | None = None
     ) -> Routed:
         """Route a chunk: records of one source partition, their offsets ascending.
+
+        ``source_epoch`` counts the lives of ``topic`` where it is another than the source topic.
 
         Raises nothing for what a record holds: an unusable one is among the dead letters. The frames are a function of
         the records alone, so a chunk that is read again gives the same ones.
         """
-        decode_run = EventDecoder(topic, partition, self._source_epoch, self._max_event_bytes).decode_run
+        epoch = self._source_epoch if source_epoch is None else source_epoch
+        decode_run = EventDecoder(topic, partition, epoch, self._max_event_bytes).decode_run
         match = self._match
         frames: list[tuple[int, bytes]] = []
         dead: list[DeadLetter] = []
@@ -158,6 +163,8 @@ class Router:
             run = decode_run(records[at : at + _RUN_RECORDS])
             for record, poison in run.dead:
                 dead.append(_dead_letter(poison, topic, partition, record))
+            if self.look is not None:
+                self.look(run.events)
             encoded, end = run.encoded, 0
             published_from = encoded.index
             for record, value, event, next_end in zip(run.records, run.values, run.events, run.ends, strict=True):
@@ -173,7 +180,7 @@ class Router:
                     if refusal:
                         dead.append(_dead_letter(refusal, topic, partition, record))
                         continue
-                    frames += self._frames(gathered, (topic, partition, self._source_epoch, first_offset, offset - 1))
+                    frames += self._frames(gathered, (topic, partition, epoch, first_offset, offset - 1))
                     gathered = defaultdict(list)
                     first_offset = offset
                     room_bytes = MAX_FRAMES_BYTES
@@ -197,7 +204,7 @@ class Router:
                         gathered[lane].append(inward)
         if gathered:
             last_offset = records[-1].offset
-            frames += self._frames(gathered, (topic, partition, self._source_epoch, first_offset, last_offset))
+            frames += self._frames(gathered, (topic, partition, epoch, first_offset, last_offset))
         dead.sort(key=attrgetter("offset"))
         return Routed(frames, dead, len(records), matched, unmatched)
 

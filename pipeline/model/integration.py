@@ -46,7 +46,8 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _name(value: object) -> str:
+def checked_name(value: object) -> str:
+    """Return ``value`` as the name of an event or a code; raises ``ValueError`` where it cannot be one."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
@@ -57,7 +58,7 @@ def _name(value: object) -> str:
 
 
 def _code(value: object) -> str:
-    name = _name(value)
+    name = checked_name(value)
     if name == EVERYTHING:
         raise ValueError('"*" is not used here; leave the list empty for any')
     return name
@@ -93,7 +94,7 @@ PerSecond = Annotated[
 """A rate."""
 
 Names = Annotated[
-    tuple[Annotated[str, BeforeValidator(_name)], ...],
+    tuple[Annotated[str, BeforeValidator(checked_name)], ...],
     BeforeValidator(_listed),
     AfterValidator(_each_once),
     AfterValidator(_at_least_one),
@@ -266,7 +267,7 @@ class Integration(Section):
     events: Names = Field(description="Event names, at least one.")
     platforms: Platforms = Field(
         description="Platforms by display name or number, at least one: iOS, Android, macOS, Windows, Amazon, "
-        "Safari, Chrome, Firefox, Internet Explorer, Baidu, Huawei, Email, SMS, Line, Xiaomi, WhatsApp."
+        "Safari, Chrome, Firefox, Internet Explorer, Baidu, Huawei, Email, SMS, Line, Xiaomi, WhatsApp, Web."
     )
     campaigns: Codes = Field((), description="Campaign codes; empty means any, also events without a campaign.")
     messages: Codes = Field((), description="Message codes; empty means any, also events without a message.")

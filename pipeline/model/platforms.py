@@ -1,4 +1,4 @@
-"""The platforms that an event can come from: 16 display names, most of which also have a number."""
+"""The platforms that an event can come from: the vendor's 16 display names, most of which also have a number, and ``Web``."""
 
 import difflib
 from types import MappingProxyType
@@ -22,9 +22,13 @@ PLATFORMS: Final = MappingProxyType(
         "Line": None,
         "Xiaomi": 19,
         "WhatsApp": 21,
+        "Web": None,
     }
 )
-"""Display name -> numeric code; ``None`` where the platform has no number."""
+"""Display name -> numeric code; ``None`` where the platform has no number.
+
+``Web`` is not one of the vendor's: events that come in from outside and name no device are of it.
+"""
 
 _NAMES: Final[dict[str | int, str]] = {}
 for _name, _code in PLATFORMS.items():

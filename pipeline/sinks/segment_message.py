@@ -52,6 +52,7 @@ MESSAGE_TYPES: Final = MappingProxyType(
         # The vendor names four types and does not say which of them these are: a text sent to a person's number is nearest.
         "Line": SMS,
         "WhatsApp": SMS,
+        "Web": PUSH,
     }
 )
 """Platform -> ``message_type``. Events whose name begins with ``In-App`` are of that type, whatever their platform."""

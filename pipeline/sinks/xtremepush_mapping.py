@@ -30,6 +30,7 @@ CHANNEL_OF_PLATFORM: Final = MappingProxyType(
         "Line": "line",
         "Xiaomi": "mobile_push",
         "WhatsApp": "whatsapp",
+        "Web": "web_push",
     }
 )
 """The channel of each platform, unless an integration says otherwise."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Annotated, Any, Final
+from ipaddress import ip_address
+from typing import Annotated, Final
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.model.hosts import Host, Networks, in_url, parts_of
 from pipeline.model.moments import format_time, parse_fixed_time
 from pipeline.model.section import InWords, Section, mistakes
 from pipeline.view.columns import Personal
@@ -27,7 +28,6 @@ LONGEST_NAME: Final = 100
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _DATE_CHARACTERS: Final = len("2026-01-31")
 _HEADER_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
-_HOST_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.:_")
 
 ROLE_WORDS: Final = InWords("`viewer` or `operator` or `admin`")
 _ROLES_WORDS: Final = InWords("list of `viewer`, `operator`, `admin`")
@@ -40,22 +40,6 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]").partition("%")[0]).is_loopback
     except ValueError:
         return host.lower() == "localhost"
-
-
-def _host(text: str) -> str:
-    bare = text.strip().removeprefix("[").removesuffix("]")
-    if not bare or not set(bare.lower()) <= _HOST_CHARACTERS:
-        raise ValueError("is not a host; write an address or a name without port, for example 127.0.0.1")
-    if ":" in bare:
-        try:
-            ip_address(bare)
-        except ValueError:
-            raise ValueError("is not a host; write it without port, which --web-port names") from None
-    return bare
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def _header(text: str) -> str:
@@ -93,20 +77,6 @@ def _expires_at(value: object) -> float:
     return at
 
 
-def _network(value: object) -> IPv4Network | IPv6Network:
-    if isinstance(value, IPv4Network | IPv6Network):
-        return value
-    try:
-        return ip_network(str(value))
-    except ValueError as error:
-        raise ValueError(f"is not a network ({error}); write for example 10.1.0.0/16 or 127.0.0.1/32") from None
-
-
-def _parts(value: Any) -> Any:
-    """A list may also be written as one text with commas."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
 def _local_path(text: str) -> str:
     if not text.startswith("/") or text.startswith(("//", "/\\")) or not text.isprintable() or " " in text:
         raise ValueError("must be a path of the view that begins with one /, for example /attempts?status__gt=499")
@@ -120,8 +90,8 @@ def _prefix(text: str) -> str:
     return stripped
 
 
-Roles = Annotated[tuple[Role, ...], BeforeValidator(_parts), _ROLES_WORDS]
-Masks = Annotated[tuple[Personal, ...], BeforeValidator(_parts), _MASKS_WORDS]
+Roles = Annotated[tuple[Role, ...], BeforeValidator(parts_of), _ROLES_WORDS]
+Masks = Annotated[tuple[Personal, ...], BeforeValidator(parts_of), _MASKS_WORDS]
 
 
 class Token(Section):
@@ -154,18 +124,7 @@ class Token(Section):
 class Proxy(Section):
     """A reverse proxy that signs people in, or only stands in front."""
 
-    networks: Annotated[
-        tuple[
-            Annotated[
-                IPv4Network | IPv6Network,
-                BeforeValidator(_network),
-                PlainSerializer(str, when_used="json"),
-            ],
-            ...,
-        ],
-        BeforeValidator(_parts),
-        InWords("list of networks, each as address/length"),
-    ] = Field(
+    networks: Networks = Field(
         description="Where the proxy connects from, for example `[10.1.2.3/32]`. Its headers count from there alone; "
         "whoever in these networks reaches the port can pass for anybody, so keep them narrow."
     )
@@ -230,19 +189,17 @@ class SavedView(Section):
 class ViewSettings(Section):
     """The web view. Without tokens and proxy it is served on loopback alone, and everybody is admin."""
 
-    host: Annotated[str, AfterValidator(_host)] = Field(
+    host: Host = Field(
         "127.0.0.1",
         description="The address that the view, `/metrics` and `/health` listen on; `--web-bind` wins, the port is "
         "`--web-port`. Anything but loopback needs `tokens` or `proxy`.",
     )
-    advertised_host: Annotated[str, AfterValidator(_host)] | None = Field(
+    advertised_host: Host | None = Field(
         None,
         description="Where the other workers reach this one; `--web-host` wins. Absent: `host`, or the machine's name where "
         "that stands for all addresses.",
     )
-    names: Annotated[
-        tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(_parts), InWords("list of text")
-    ] = Field(
+    names: Annotated[tuple[Host, ...], BeforeValidator(parts_of), InWords("list of text")] = Field(
         (),
         description="Under which names browsers come, for example `[stream.example]`. Where there are some, or on loopback, a "
         "request for any other host is refused, so that no foreign page reaches the view through a name of its own.",
@@ -308,8 +265,8 @@ class ViewSettings(Section):
     def advertised(self, bind: str, machine: str) -> str:
         """Where other workers reach one that listens on ``bind`` of the machine with that name."""
         if self.advertised_host is not None:
-            return _in_url(self.advertised_host)
-        return machine if bind in {"0.0.0.0", "::", ""} else _in_url(bind)  # noqa: S104 compared with, not listened on
+            return in_url(self.advertised_host)
+        return machine if bind in {"0.0.0.0", "::", ""} else in_url(bind)  # noqa: S104 compared with, not listened on
 
     def refusal(self, bind: str) -> str:
         """Why the view may not listen on ``bind``; empty where it may."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipeline.config.load import load
 from pipeline.config.schema import Settings
 from pipeline.errors import ConfigError
+from pipeline.inbound.settings import InboundSettings
 from pipeline.sinks.http import HttpIntegration
 
 GOOD = """\
@@ -117,8 +118,76 @@ def test_ten_mistakes_are_ten_lines_in_the_files_order(file: Path) -> None:
         ("integrations: [{kind: [http]}]", "faust.yml:1 integrations.0.kind: is not a kind; available: http"),
         ("integrations: [{kind: email}]", "faust.yml:1 integrations.0.url: is missing: where batches go"),
         ("integrations: [{kind: http}]", "faust.yml:1 integrations.0.url: is missing: where batches go"),
-        ("inbound: {port: 6070}", "faust.yml:1 inbound: is not available in this version"),
-        ("segment_destination: {}", "faust.yml:1 segment_destination: is not available in this version"),
+        ("inbound: {port: 0}", "faust.yml:1 inbound.port: is too small; at least 1"),
+        ("inbound: {prot: 6070}", "faust.yml:1 inbound.prot: is not a key; did you mean port?"),
+        ("inbound: {host: https://a}", "faust.yml:1 inbound.host: is not a host"),
+        ("inbound: {public_url: hooks.example}", "faust.yml:1 inbound.public_url: must begin with https:// or http://"),
+        ("inbound: {public_url: https://a?b}", "faust.yml:1 inbound.public_url: holds a query"),
+        ("inbound: {max_body: 64MiB}", "faust.yml:1 inbound.max_body: is too large; at most 4MiB"),
+        ("inbound: {rate: {}}", "faust.yml:1 inbound.rate.per_second: is missing: how many requests a second"),
+        ("inbound: {tls: {}}", "faust.yml:1 inbound.tls.cert: is missing"),
+        ("inbound: {trust_proxy: 10.0.0.1/8}", "faust.yml:1 inbound.trust_proxy: is not a network"),
+        ("inbound: {webhooks: 5}", "faust.yml:1 inbound.webhooks: must be a list"),
+        (
+            "inbound: {webhooks: [{}]}",
+            "faust.yml:1 inbound.webhooks.0.identify: is missing: how the payload says whose",
+        ),
+        ("inbound: {webhooks: [{id: A}]}", "inbound.webhooks.0.id: must be 1 to 64 of the characters a-z, 0-9 and -"),
+        (
+            "inbound: {webhooks: [{id: a}, {id: a}]}",
+            "webhooks.1.id: is already the id of the webhook in line 1; ids are",
+        ),
+        ("inbound: {webhooks: [{event: '*'}]}", 'inbound.webhooks.0.event: is one event; "*" is not used here'),
+        ("inbound: {webhooks: [{application: a b}]}", "inbound.webhooks.0.application: is not an application code"),
+        (
+            "inbound: {webhooks: [{identify: {by: mail}}]}",
+            "identify.by: must be user_id or email or phone or hwid; did you",
+        ),
+        ("inbound: {webhooks: [{identify: {field: 'a['}}]}", "identify.field: has a bracket at character 2 without an"),
+        ("inbound: {webhooks: [{identify: {field: 'a[*]'}}]}", "identify.field: leads to several values"),
+        ("inbound: {webhooks: [{attributes: [a]}]}", "inbound.webhooks.0.attributes: must be a section of keys"),
+        (
+            "inbound: {webhooks: [{attributes: {a: 5}}]}",
+            "inbound.webhooks.0.attributes.a: must be text; put it in quotes",
+        ),
+        ("inbound: {webhooks: [{attributes: {a: b..c}}]}", "webhooks.0.attributes.a: has no key at character 3"),
+        (
+            "inbound: {webhooks: [{attributes: {__a: b}}]}",
+            "webhooks.0.attributes.__a: attributes that begin with __ are",
+        ),
+        ("inbound: {webhooks: [{sample: '{'}]}", "inbound.webhooks.0.sample: is not JSON"),
+        ("inbound: {webhooks: [{sample: '[]'}]}", "inbound.webhooks.0.sample: is JSON, but not an object"),
+        ("inbound: {webhooks: [{secret: short}]}", "inbound.webhooks.0.secret: must have 16 to 512 characters"),
+        (
+            "inbound: {webhooks: [{secret: Bearer abcdefghijkl}]}",
+            "webhooks.0.secret: begins with Bearer; write the secret",
+        ),
+        (
+            "inbound: {webhooks: [{previous_until: soon}]}",
+            "webhooks.0.previous_until: 'soon' is no time; write for example",
+        ),
+        (
+            "inbound: {webhooks: [{platform: iSO}]}",
+            "inbound.webhooks.0.platform: 'iSO' is not a platform; did you mean",
+        ),
+        (
+            "segment_destination: {}",
+            "faust.yml:1 segment_destination: needs the listener of inbound; add `inbound: {}`",
+        ),
+        (
+            "inbound: {}\nsegment_destination: {strickt: true}",
+            "faust.yml:2 segment_destination.strickt: is not a key; did you mean strict?",
+        ),
+        (
+            "inbound: {}\nsegment_destination: {applications: {A-B: 5}}",
+            "faust.yml:2 segment_destination.applications.A-B: must be text; put it in quotes",
+        ),
+        (
+            "inbound: {}\nsegment_destination: {applications: {A-B: []}}",
+            "faust.yml:2 segment_destination.applications.A-B: needs a key",
+        ),
+        ("users: {tags: [5, '']}", "faust.yml:1 users.tags.1: must be 1 to 512 printable characters"),
+        ("users: {redis_timeout: 250}", "faust.yml:1 users.redis_timeout: 250 has no unit; write 250s for seconds"),
         ("integrations: [{kind: http, signing: {}}]", "integrations.0.signing.secrets: is missing"),
         ("integrations: [{kind: http, tls: {cart: x}}]", "integrations.0.tls.cart: is not a key; did you mean cert?"),
         ("integrations: [{kind: xtremepush, auth: {}}]", "integrations.0.auth.type: is missing; one of none, basic, "),
@@ -482,6 +551,56 @@ def test_no_message_about_credentials_shows_them(file: Path, auth: str) -> None:
 
     assert "integrations.0.auth" in found
     assert SECRET not in found
+
+
+WEBHOOKS = """\
+    inbound:
+      tls: {cert: hooks.pem, key: /etc/hooks.key}
+      webhooks:
+        - id: orders
+          name: Shop orders
+          event: CheckoutSuccess
+          application: 32E5A-9B411
+          identify: {by: email, field: customer.email}
+          secret: ${SECRET}
+        - id: orders
+          secret: ${SHORT}
+    segment_destination:
+      applications:
+        32E5A-9B411: [ "${SECRET}", "${SHORT}" ]
+"""
+
+
+def test_mistakes_in_webhooks_have_their_lines_and_show_no_secret(file: Path) -> None:
+    found = problems(file, WEBHOOKS, SECRET="s3cret-of-sixteen-characters", SHORT="t00-short")
+
+    assert [line.partition(": ")[0] for line in found] == [
+        "faust.yml:10 inbound.webhooks.1.name",
+        "faust.yml:10 inbound.webhooks.1.event",
+        "faust.yml:10 inbound.webhooks.1.application",
+        "faust.yml:10 inbound.webhooks.1.identify",
+        "faust.yml:10 inbound.webhooks.1.id",
+        "faust.yml:11 inbound.webhooks.1.secret",
+        "faust.yml:14 segment_destination.applications.32E5A-9B411.1",
+    ]
+    assert not any("s3cret" in line or "t00-short" in line for line in found)
+
+
+def test_the_listeners_relative_tls_paths_start_from_the_files_directory(file: Path) -> None:
+    inbound = loaded(file, "inbound: {tls: {cert: hooks.pem, key: /etc/hooks.key}}\n").inbound
+
+    assert inbound is not None
+    assert inbound.tls is not None
+    assert (inbound.tls.cert, inbound.tls.key) == (file.parent / "hooks.pem", Path("/etc/hooks.key"))
+
+
+@pytest.mark.parametrize("text", ["inbound:\n", "app: a\n"])
+def test_without_the_section_there_is_no_listener(file: Path, text: str) -> None:
+    assert loaded(file, text).inbound is None
+
+
+def test_an_empty_section_takes_every_default(file: Path) -> None:
+    assert loaded(file, "inbound: {}\n").inbound == InboundSettings()
 
 
 def test_relative_tls_paths_start_from_the_files_directory(file: Path) -> None:

@@ -53,7 +53,7 @@ def test_the_page_describes_every_setting(key: str) -> None:
 def test_the_commented_parts_are_valid_too(tmp_path: Path) -> None:
     text = FAUST_YML.read_text(encoding="utf-8")
     # A comment that begins like a setting (`# key: value`, `# - id:`) is one.
-    text = re.sub(r"^( *)# (( *|- )[a-z_]+:( |$).*)", r"\1\2", text, flags=re.MULTILINE)
+    text = re.sub(r"^( *)# ( *(?:- )?[a-z_]+:( |$).*)", r"\1\2", text, flags=re.MULTILINE)
     file = tmp_path / "faust.yml"
     file.write_text(text, encoding="utf-8")
 
@@ -66,6 +66,9 @@ def test_the_commented_parts_are_valid_too(tmp_path: Path) -> None:
         "XP_OLD_SECRET": "e",
         "ANA_TOKEN": "0123456789abcdef",
         "VIEW_SECRET": "fedcba9876543210",
+        "ORDERS_SECRET": "0f1e2d3c4b5a6978",
+        "OLD_ORDERS_SECRET": "8796a5b4c3d2e1f0",
+        "SEGMENT_TOKEN": "a1b2c3d4e5f60718",
     }
     settings = load(file, environment)
 
@@ -78,6 +81,12 @@ def test_the_commented_parts_are_valid_too(tmp_path: Path) -> None:
         "xp",
     ]
     assert settings.brokers == ("kafka-1:9092", "kafka-2:9092")
+    assert settings.inbound is not None
+    assert [settings.inbound.url_of(webhook.id) for webhook in settings.inbound.webhooks] == [
+        "https://hooks.example/webhooks/orders"
+    ]
+    assert settings.segment_destination is not None
+    assert [*settings.segment_destination.applications] == ["32E5A-9B411"]
 
 
 def test_the_page_in_the_repository_is_up_to_date() -> None:

@@ -3,10 +3,11 @@ import pytest
 from pipeline.model.platforms import PLATFORMS, platform_name
 
 
-def test_there_are_sixteen_platforms_and_no_number_is_given_twice() -> None:
+def test_there_are_the_vendors_sixteen_platforms_and_web_and_no_number_is_given_twice() -> None:
     codes = [code for code in PLATFORMS.values() if code is not None]
 
-    assert len(PLATFORMS) == 16
+    assert len(PLATFORMS.keys() - {"Web"}) == 16
+    assert PLATFORMS["Web"] is None
     assert len(codes) == len(set(codes))
 
 

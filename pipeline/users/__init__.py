@@ -1,0 +1,1 @@
+"""Who a user is: identifiers, attributes and devices, kept by application."""
