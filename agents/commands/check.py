@@ -5,6 +5,7 @@ import asyncio
 import click
 
 from pipeline.config.load import load
+from pipeline.config.schema import Settings
 from pipeline.sinks.readiness import require_ready
 
 
@@ -19,4 +20,11 @@ def command(file: str | None) -> None:
     settings = load(file)
     asyncio.run(require_ready(settings.integrations, settings.outbound.client()))
     enabled = sum(1 for integration in settings.integrations if integration.enabled)
-    click.echo(f"good: {len(settings.integrations)} integrations, {enabled} of them enabled")
+    click.echo(f"good: {len(settings.integrations)} integrations, {enabled} of them enabled{_and_webhooks(settings)}")
+
+
+def _and_webhooks(settings: Settings) -> str:
+    if settings.inbound is None:
+        return ""
+    webhooks = settings.inbound.webhooks
+    return f"; {len(webhooks)} inbound webhooks, {sum(each.enabled for each in webhooks)} of them enabled"

@@ -19,7 +19,7 @@ async def read_snapshot(brokers: str, settings: Settings) -> Snapshot:
     """Read what is stored, to its end; the file wins. Raises ``CodecError`` where it is of another version."""
     changelog = Names(settings.app).integrations_changelog
     rows = await read_rows(brokers, changelog, partitions=[PARTITION])
-    kept = Kept(settings.integrations)
+    kept = Kept.of_file(settings)
     kept.take(rows.get(PARTITION, ()))
     return kept.snapshot()
 

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from faust.cli.faust import cli as faust_cli
 
 from agents.commands import fausts
-from agents.rates import shares_rates
+from agents.rates import needs_redis
 from agents.settings import current
 from pipeline.config.schema import Settings
 from pipeline.local.servers import addresses_or_start, default_directory
@@ -31,7 +31,7 @@ def _start(**options: Any) -> Any:
     settings = current()
     asyncio.run(require_ready(settings.integrations, settings.outbound.client()))
     brokers = ",".join(settings.brokers) if settings.brokers else None
-    needed = ["kafka", "redis"] if shares_rates(settings.integrations) and settings.redis is None else ["kafka"]
+    needed = ["kafka", "redis"] if needs_redis(settings) and settings.redis is None else ["kafka"]
     with addresses_or_start(
         kafka=brokers, names=needed, on_progress=lambda line: click.echo(line, err=True)
     ) as addresses:

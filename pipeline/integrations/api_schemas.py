@@ -1,18 +1,17 @@
 """JSON Schemas of what the view's API takes and answers, from the forms of the kinds and from the types."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from pipeline.doctor.step import Examination
+from pipeline.integrations.api_parts import COUNT, COUNTS, IMPORT_FATES, TEXT, Schema, listed, object_of, or_null, ref
 from pipeline.integrations.form import FieldType, FormField, FormGroup, FormSpec, form_of
 from pipeline.integrations.preview import Preview
 from pipeline.integrations.secrets import KEEP
 from pipeline.integrations.trial import Trial
-from pipeline.integrations.yaml_text import Fate
+from pipeline.integrations.webhook_schemas import webhook_schemas
 from pipeline.sinks.registry import SINKS
-
-Schema = dict[str, Any]
 
 _DURATION: Final = r"^ *[0-9]{1,15}(\.[0-9]{1,9})? ?(ms|s|m|h|d) *$"
 _SIZE: Final = r"^ *[0-9]{1,15}(\.[0-9]{1,9})? ?[A-Za-z]{1,3} *$"
@@ -25,6 +24,7 @@ def schemas() -> dict[str, Schema]:
     return {
         **made,
         **settings,
+        **webhook_schemas(),
         "Settings": {
             "description": f"An integration as faust.yml would hold it. {KEEP} in place of a secret keeps the stored one.",
             "oneOf": [ref(name) for name in settings],
@@ -34,7 +34,7 @@ def schemas() -> dict[str, Schema]:
             },
         },
         "Integration": _INTEGRATION,
-        "Integrations": _listed({"integrations": {"type": "array", "items": ref("Integration")}}),
+        "Integrations": listed({"integrations": {"type": "array", "items": ref("Integration")}}),
         "Changed": object_of({"message": TEXT, "integration": ref("Integration")}),
         "PreviewAsked": _PREVIEW_ASKED,
         "PreviewFound": _PREVIEW_FOUND,
@@ -120,39 +120,6 @@ def _most(field: FormField) -> Schema:
     return {} if field.most_entries is None else {"maxItems": field.most_entries}
 
 
-def ref(name: str) -> Schema:
-    """A reference to one of ``schemas``."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def object_of(properties: dict[str, Schema], required: list[str] | None = None) -> Schema:
-    """An object with ``properties``, all of them required unless it is said which."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": [*properties] if required is None else required,
-    }
-
-
-def _or_null(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _listed(properties: dict[str, Schema]) -> Schema:
-    return object_of(
-        properties
-        | {
-            "matching": _COUNT,
-            "next": _or_null(TEXT),
-            "facets": {"type": "object"},
-            "revision": _COUNT,
-        }
-    )
-
-
-TEXT: Final[Schema] = {"type": "string"}
-_COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
-_COUNTS: Final[Schema] = {"type": "object", "additionalProperties": _COUNT}
 _INTEGRATION: Final = object_of(
     {
         "id": TEXT,
@@ -160,9 +127,9 @@ _INTEGRATION: Final = object_of(
         "enabled": {"type": "boolean"},
         "origin": {"enum": ["file", "stored"], "description": "Those of faust.yml are read-only."},
         "target": TEXT,
-        "revision": _or_null(_COUNT),
-        "changed_at": _or_null({"type": "number", "description": "UNIX seconds."}),
-        "changed_by": _or_null(TEXT),
+        "revision": or_null(COUNT),
+        "changed_at": or_null({"type": "number", "description": "UNIX seconds."}),
+        "changed_by": or_null(TEXT),
         "settings": {"type": "object", "description": f"As in faust.yml, with {KEEP} in place of secrets."},
     }
 )
@@ -170,7 +137,7 @@ _PREVIEW_ASKED: Final = object_of(
     {
         "id": {"type": "string", "description": "A saved integration; or give `settings`."},
         "settings": {"type": "object", "description": "Settings that need not be saved; or give `id`."},
-        "seconds": _or_null(
+        "seconds": or_null(
             {"type": "number", "exclusiveMinimum": 0, "description": "How far back; null: the latest there are."}
         ),
         "events": {"type": "integer", "minimum": 1, "maximum": 200_000, "description": "How many are read at most."},
@@ -179,20 +146,20 @@ _PREVIEW_ASKED: Final = object_of(
 ) | {"oneOf": [{"required": ["id"]}, {"required": ["settings"]}]}
 _PREVIEW_FOUND: Final = object_of(
     {
-        "events": _COUNT,
-        "matching": _COUNT,
-        "estimate": _COUNT,
-        "by_event_name": _COUNTS,
-        "by_platform": _COUNTS,
-        "kept_away": _COUNTS,
+        "events": COUNT,
+        "matching": COUNT,
+        "estimate": COUNT,
+        "by_event_name": COUNTS,
+        "by_platform": COUNTS,
+        "kept_away": COUNTS,
         "samples": {"type": "array", "items": {"type": "object"}},
         "read": object_of(
             {
-                "records": _COUNT,
-                "read": _COUNT,
-                "unusable": _COUNT,
-                "first_at": _or_null({"type": "number"}),
-                "last_at": _or_null({"type": "number"}),
+                "records": COUNT,
+                "read": COUNT,
+                "unusable": COUNT,
+                "first_at": or_null({"type": "number"}),
+                "last_at": or_null({"type": "number"}),
                 "is_late": {"type": "boolean"},
                 "is_whole": {"type": "boolean"},
                 "took_s": {"type": "number"},
@@ -212,30 +179,26 @@ _IMPORTED: Final = object_of(
     {
         "applied": {"type": "boolean"},
         "error": TEXT,
-        "counts": _COUNTS,
+        "counts": COUNTS,
         "integrations": {
             "type": "array",
             "items": object_of(
                 {
                     "id": TEXT,
                     "kind": TEXT,
-                    "line": _COUNT,
-                    "fate": {"enum": [each.value for each in Fate]},
-                    "revision": _or_null(_COUNT),
-                    "differences": {"type": "array", "items": object_of({"key": TEXT, "before": {}, "after": {}})},
-                    "problem": _or_null(TEXT),
+                    **IMPORT_FATES,
                 }
             ),
         },
-        "problems": {"type": "array", "items": object_of({"line": _COUNT, "key": TEXT, "problem": TEXT})},
+        "problems": {"type": "array", "items": object_of({"line": COUNT, "key": TEXT, "problem": TEXT})},
     },
     required=["applied", "counts", "integrations", "problems"],
 )
 _COVERAGE: Final = object_of(
     {
         "complete": {"type": "boolean"},
-        "missing_partitions": {"type": "array", "items": _COUNT},
-        "as_of": _or_null({"type": "number"}),
+        "missing_partitions": {"type": "array", "items": COUNT},
+        "as_of": or_null({"type": "number"}),
         "workers": {"type": "array", "items": {"type": "object"}},
     }
 )
@@ -254,7 +217,7 @@ _PAGE: Final = object_of(
                         "type": "array",
                         "items": object_of({"name": TEXT, "title": TEXT, "kind": TEXT, "help": TEXT}),
                     },
-                    "next": _or_null(TEXT),
+                    "next": or_null(TEXT),
                     "facets": {"type": "object"},
                     "coverage": _COVERAGE,
                     "rows": {"type": "array", "items": {"type": "object"}},

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from pydantic import BaseModel
+
 from pipeline.config.describe import settings_of_kind
 from pipeline.integrations.secrets import masked
 from pipeline.integrations.stored import AuditEntry
@@ -35,13 +37,15 @@ def entry_by(
     )
 
 
-def differences(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> dict[str, list[Any]]:
+def differences(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, section: type[BaseModel] | None = None
+) -> dict[str, list[Any]]:
     """Each key, with dots, whose value differs, with its value in ``before`` and in ``after``; ``None`` for absent.
 
-    Both are settings of an integration. Secrets are masked, so one that changed is told as two masks.
+    Both are settings of class ``section``, or of an integration. Secrets are masked, so one that changed is told as two masks.
     """
     old, new = dict(_flat(before or {}, ())), dict(_flat(after or {}, ()))
-    shown_old, shown_new = dict(_flat(_masked(before), ())), dict(_flat(_masked(after), ()))
+    shown_old, shown_new = dict(_flat(_masked(before, section), ())), dict(_flat(_masked(after, section), ()))
     changed = [place for place in {**old, **new} if old.get(place) != new.get(place)]
     return {".".join(place): [_shown(shown_old, place), _shown(shown_new, place)] for place in changed}
 
@@ -54,10 +58,10 @@ def _flat(settings: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[
             yield (*path, key), value
 
 
-def _masked(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+def _masked(settings: Mapping[str, Any] | None, section: type[BaseModel] | None) -> dict[str, Any]:
     if settings is None:
         return {}
-    return masked(settings, settings_of_kind(settings.get("kind")) or Integration)
+    return masked(settings, section or settings_of_kind(settings.get("kind")) or Integration)
 
 
 def _shown(flat: Mapping[tuple[str, ...], Any], place: tuple[str, ...]) -> Any:

@@ -7,9 +7,10 @@ import msgspec
 
 from pipeline.config.describe import settings_of_kind
 from pipeline.config.schema import Settings
-from pipeline.errors import ConflictError, InvalidChangeError, NotFoundError
+from pipeline.errors import InvalidChangeError
 from pipeline.integrations.audit import Actor, differences, entry_by
-from pipeline.integrations.kept import MOST_AUDITED, Kept
+from pipeline.integrations.deciding import Wanted, audited, check_place, check_size
+from pipeline.integrations.kept import Kept
 from pipeline.integrations.reading import read_integration
 from pipeline.integrations.secrets import restored
 from pipeline.integrations.stored import (
@@ -17,7 +18,6 @@ from pipeline.integrations.stored import (
     KindRow,
     RowGroup,
     Stored,
-    audit_key,
     encode_row,
     kind_key,
     stored_key,
@@ -28,10 +28,6 @@ Action = Literal["create", "replace", "enable", "disable", "delete"]
 
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 
-MOST_BYTES: Final = 256 * 1024
-"""How large an integration's settings may be, as JSON."""
-
-_ALREADY_THERE: Final = 409
 _DONE: Final[Mapping[Action, str]] = {
     "create": "integration created",
     "replace": "integration replaced",
@@ -73,20 +69,21 @@ def decide(change: Change, kept: Kept, settings: Settings, *, now_s: float, acto
     ``InvalidChangeError`` with all mistakes.
     """
     before = kept.stored.get(change.id)
-    _check_place(change, before, kept)
+    wanted_place = Wanted("an integration", change.id, change.action, change.expected_revision)
+    check_place(wanted_place, before, is_in_file=change.id in kept.file)
     if change.action == "delete":
         assert before is not None
         return _deleted(before, kept, now_s=now_s, actor=actor)
     wanted = _wanted(change, before)
     integration = _read(change.id, wanted, before, kept, settings)
-    _check_size(wanted)
+    check_size(wanted)
     if before is not None and before.settings == wanted:
         return Decided([], None, before)
     revision = kept.revision + 1
     details = differences(before.settings if before else None, wanted)
     entry = entry_by(actor, _DONE[change.action], change.id, details, at=now_s, revision=revision)
     stored = Stored(change.id, wanted, revision, now_s, entry.who)
-    rows: RowGroup = [(stored_key(change.id), encode_row(stored)), *_audited(entry, kept)]
+    rows: RowGroup = [(stored_key(change.id), encode_row(stored)), *audited(entry, kept)]
     if kept.kinds.get(change.id) != integration.kind:
         rows.append((kind_key(change.id), encode_row(KindRow(integration.kind))))
     return Decided(rows, entry, stored)
@@ -95,7 +92,7 @@ def decide(change: Change, kept: Kept, settings: Settings, *, now_s: float, acto
 def recorded(entry: AuditEntry, kept: Kept) -> tuple[RowGroup, AuditEntry]:
     """The rows of an act that changes no integration, a replay for example, and the entry as it is stored."""
     entry = msgspec.structs.replace(entry, revision=kept.revision + 1)
-    return _audited(entry, kept), entry
+    return audited(entry, kept), entry
 
 
 def missing_kinds(kept: Kept) -> list[RowGroup]:
@@ -105,25 +102,6 @@ def missing_kinds(kept: Kept) -> list[RowGroup]:
         for each in kept.file.values()
         if kept.kinds.get(each.id) != each.kind
     ]
-
-
-def _check_place(change: Change, before: Stored | None, kept: Kept) -> None:
-    if change.id in kept.file and not (change.action == "delete" and before is not None):
-        raise ConflictError(
-            f"{change.id} is an integration of faust.yml, which is read-only here: change it there, or choose another id",
-            status=_ALREADY_THERE,
-        )
-    if change.action == "create" and before is not None:
-        raise ConflictError(f"there is an integration {change.id} already; choose another id", status=_ALREADY_THERE)
-    if change.action != "create" and before is None:
-        raise NotFoundError(f"there is no integration {change.id}")
-    found = 0 if before is None else before.revision
-    if change.expected_revision is not None and change.expected_revision != found:
-        who = "" if before is None else f", by {before.changed_by}"
-        raise ConflictError(
-            f"{change.id} was changed meanwhile{who}: it is at revision {found}, not {change.expected_revision}; "
-            "look at it again, then repeat the change"
-        )
 
 
 def _wanted(change: Change, before: Stored | None) -> dict[str, Any]:
@@ -163,20 +141,9 @@ def _other_identity(
         yield "kind", f"must be {known}: {name} {was} of that kind, and its lanes' numbers go on; choose another id"
 
 
-def _check_size(wanted: Mapping[str, Any]) -> None:
-    size_bytes = len(msgspec.json.encode(wanted))
-    if size_bytes > MOST_BYTES:
-        raise InvalidChangeError([("", f"the settings take {size_bytes} bytes, and at most {MOST_BYTES} are taken")])
-
-
 def _deleted(before: Stored, kept: Kept, *, now_s: float, actor: Actor) -> Decided:
     revision = kept.revision + 1
     entry = entry_by(actor, _DONE["delete"], before.id, differences(before.settings, None), at=now_s, revision=revision)
-    rows: RowGroup = [(stored_key(before.id), None), *_audited(entry, kept)]
+    rows: RowGroup = [(stored_key(before.id), None), *audited(entry, kept)]
     gone = msgspec.structs.replace(before, revision=revision, changed_at=now_s, changed_by=entry.who)
     return Decided(rows, entry, gone)
-
-
-def _audited(entry: AuditEntry, kept: Kept) -> RowGroup:
-    old = kept.audit_beyond(MOST_AUDITED - 1)
-    return [(audit_key(entry.revision), encode_row(entry)), *((audit_key(number), None) for number in old)]

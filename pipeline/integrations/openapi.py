@@ -5,17 +5,18 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any, Final, NamedTuple
 
-from pipeline.integrations.api_schemas import TEXT, Schema, object_of, ref, schemas
+from pipeline.integrations.api_answers import JSON, OF_PAGES, WRONG, YAML, answer, if_match
+from pipeline.integrations.api_parts import TEXT, Schema, object_of, ref
+from pipeline.integrations.api_schemas import schemas
+from pipeline.integrations.webhook_operations import WEBHOOKS, webhook_operations
 
 OPENAPI: Final = "3.1.0"
 INTEGRATIONS: Final = "/api/v1/integrations"
 DOCUMENT: Final = "/api/v1/openapi.json"
 
-_JSON: Final = "application/json"
-_YAML: Final = "application/yaml"
 _NAME = re.compile(r"\{([a-z_]+)\}")
 _NOT_A_WORD = re.compile(r"[^a-z0-9]+")
-_TAGS: Final = {"api": "Integrations", "page": "Pages"}
+_TAGS: Final = {INTEGRATIONS: "Integrations", WEBHOOKS: "Webhooks", "": "Pages"}
 
 
 class Served(NamedTuple):
@@ -41,7 +42,7 @@ def document(served: Iterable[Served], *, needs_sign_in: bool, server: str = "/"
         "info": {
             "title": "Distributary",
             "version": version("distributary"),
-            "description": "Integrations as data, and every page of the view as JSON.",
+            "description": "Integrations and webhooks as data, and every page of the view as JSON.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": server}],
@@ -64,7 +65,7 @@ def _operation(served: Served) -> dict[str, Any]:
     ]
     details = _details().get((served.method, served.path), {}) if served.kind == "api" else {}
     answers = details.get("responses") or {
-        "200": _answer("What was asked for.", ref("Page") if served.kind == "page" else {})
+        "200": answer("What was asked for.", ref("Page") if served.kind == "page" else {})
     }
     statuses = {"400", "403", "404", "413", "421", "429", "500", "503", *details.get("errors", ())}
     statuses |= {"415"} if served.method == "POST" else set()
@@ -72,16 +73,16 @@ def _operation(served: Served) -> dict[str, Any]:
         "operationId": _operation_id(served),
         "summary": served.summary,
         "description": f"Takes the role {served.role}.",
-        "tags": [_TAGS["api" if served.path.startswith(INTEGRATIONS) else "page"]],
-        "parameters": [*parameters, *details.get("parameters", _OF_PAGES if served.kind == "page" else ())],
+        "tags": [next(name for root, name in _TAGS.items() if served.path.startswith(root))],
+        "parameters": [*parameters, *details.get("parameters", OF_PAGES if served.kind == "page" else ())],
         "responses": {
             **answers,
-            **{status: _answer(_STATUSES[status], ref("Error")) for status in sorted(statuses - set(answers))},
-            "401": _answer(_STATUSES["401"], ref("Error")),
+            **{status: answer(_STATUSES[status], ref("Error")) for status in sorted(statuses - set(answers))},
+            "401": answer(_STATUSES["401"], ref("Error")),
         },
     }
     if "body" in details:
-        operation["requestBody"] = {"required": True, "content": details["body"]}
+        operation["requestBody"] = {"required": details.get("needs_body", True), "content": details["body"]}
     return operation
 
 
@@ -91,55 +92,49 @@ def _operation_id(served: Served) -> str:
 
 
 def _details() -> Mapping[tuple[str, str], dict[str, Any]]:
-    """What only the API of integrations has: parameters, bodies, answers, and statuses of errors."""
+    """What only the API has: parameters, bodies, answers, and statuses of errors."""
     one = f"{INTEGRATIONS}/{{id}}"
-    settings = {_JSON: {"schema": ref("Settings")}}
-    if_match: Schema = {
-        "name": "If-Match",
-        "in": "header",
-        "description": "The ETag of the integration as it was seen, or *.",
-        "schema": {"type": "string"},
-    }
-    changed = {"200": _answer("As it is now.", ref("Changed"), tag=True)}
-    made = {"201": _answer("As it was made.", ref("Changed"), tag=True, location=True)}
-    trial = {"200": _answer("What was sent and answered.", ref("Trial"))}
+    settings = {JSON: {"schema": ref("Settings")}}
+    changed = {"200": answer("As it is now.", ref("Changed"), tag=True)}
+    made = {"201": answer("As it was made.", ref("Changed"), tag=True, location=True)}
+    trial = {"200": answer("What was sent and answered.", ref("Trial"))}
     imported = {
-        status: _answer(words, ref("Imported"))
+        status: answer(words, ref("Imported"))
         for status, words in (
             ("200", "What would be done, or was."),
             ("409", "Some could not be changed."),
-            ("422", _WRONG),
+            ("422", WRONG),
         )
     }
     flag: Schema = {"type": "boolean"}
     return {
         ("GET", INTEGRATIONS): {
-            "parameters": _OF_PAGES,
-            "responses": {"200": _answer("A page of them.", ref("Integrations"))},
+            "parameters": OF_PAGES,
+            "responses": {"200": answer("A page of them.", ref("Integrations"))},
         },
         ("POST", INTEGRATIONS): {"body": settings, "responses": made, "errors": ("409", "422")},
-        ("GET", one): {"responses": {"200": _answer("The integration.", ref("Integration"), tag=True)}},
+        ("GET", one): {"responses": {"200": answer("The integration.", ref("Integration"), tag=True)}},
         ("PUT", one): {
-            "parameters": [if_match],
+            "parameters": [if_match("integration")],
             "body": settings,
             "responses": changed,
             "errors": ("409", "412", "422", "428"),
         },
         ("DELETE", one): {
-            "parameters": [if_match],
+            "parameters": [if_match("integration")],
             "responses": {"204": {"description": "It is removed."}},
             "errors": ("409", "412", "428"),
         },
         **{
             ("POST", f"{one}/{word}"): {
-                "parameters": [if_match],
+                "parameters": [if_match("integration")],
                 "responses": changed,
                 "errors": ("409", "412", "422"),
             }
             for word in ("enable", "disable")
         },
         ("POST", f"{one}/duplicate"): {
-            "body": {_JSON: {"schema": object_of({"id": TEXT})}},
+            "body": {JSON: {"schema": object_of({"id": TEXT})}},
             "responses": made,
             "errors": ("409", "422"),
         },
@@ -147,41 +142,31 @@ def _details() -> Mapping[tuple[str, str], dict[str, Any]]:
         ("POST", f"{INTEGRATIONS}/test"): {"body": settings, "responses": trial, "errors": ("422",)},
         ("POST", f"{one}/doctor"): {
             "parameters": [{"name": "send", "in": "query", "schema": flag}],
-            "responses": {"200": _answer("Step by step.", ref("Examination"))},
+            "responses": {"200": answer("Step by step.", ref("Examination"))},
         },
         ("GET", f"{INTEGRATIONS}.yaml"): {
             "parameters": [
                 {"name": "id", "in": "query", "schema": {"type": "array", "items": {"type": "string"}}, "explode": True}
             ],
             "responses": {
-                "200": {"description": "A part of faust.yml.", "content": {_YAML: {"schema": {"type": "object"}}}}
+                "200": {"description": "A part of faust.yml.", "content": {YAML: {"schema": {"type": "object"}}}}
             },
         },
         ("POST", f"{INTEGRATIONS}/import"): {
             "parameters": [{"name": "dry_run", "in": "query", "schema": flag}],
-            "body": {_JSON: {"schema": ref("ImportAsked")}, _YAML: {"schema": {}}},
+            "body": {JSON: {"schema": ref("ImportAsked")}, YAML: {"schema": {}}},
             "responses": imported,
         },
         ("POST", f"{INTEGRATIONS}/preview"): {
-            "body": {_JSON: {"schema": ref("PreviewAsked")}},
-            "responses": {"200": _answer("What would have matched.", ref("PreviewFound"))},
+            "body": {JSON: {"schema": ref("PreviewAsked")}},
+            "responses": {"200": answer("What would have matched.", ref("PreviewFound"))},
             "errors": ("422",),
         },
-        ("GET", DOCUMENT): {"responses": {"200": _answer("This document.", {"type": "object"})}},
+        **webhook_operations(),
+        ("GET", DOCUMENT): {"responses": {"200": answer("This document.", {"type": "object"})}},
     }
 
 
-def _answer(words: str, schema: Schema, *, tag: bool = False, location: bool = False) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": words, "content": {_JSON: {"schema": schema}}}
-    headers = {}
-    if tag:
-        headers["ETag"] = {"description": "What If-Match must say.", "schema": {"type": "string"}}
-    if location:
-        headers["Location"] = {"description": "Where it is.", "schema": {"type": "string"}}
-    return answer | {"headers": headers} if headers else answer
-
-
-_WRONG: Final = "Something is wrong; nothing was done."
 _STATUSES: Final = {
     "400": "The parameters or the body make no sense.",
     "401": "Nobody is signed in.",
@@ -192,33 +177,9 @@ _STATUSES: Final = {
     "413": "The body is too large.",
     "415": "The body is of a type that is not taken.",
     "421": "The request is for another host.",
-    "422": _WRONG,
+    "422": WRONG,
     "428": "If-Match is missing.",
     "429": "Sign-in failed too often.",
     "500": "This is a mistake of the view; the worker's log says more.",
     "503": "Who would have to answer does not, just now.",
 }
-_OF_PAGES: Final[list[Schema]] = [
-    {
-        "name": "q",
-        "in": "query",
-        "description": "Stands in some column of text.",
-        "schema": {"type": "string", "maxLength": 1000},
-    },
-    {"name": "sort", "in": "query", "description": "A column; with - before it, descending.", "schema": TEXT},
-    {"name": "after", "in": "query", "description": "`next` of the page before.", "schema": TEXT},
-    {
-        "name": "size",
-        "in": "query",
-        "schema": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 1000}, {"const": "all"}]},
-    },
-    {
-        "name": "where",
-        "in": "query",
-        "style": "form",
-        "explode": True,
-        "description": "Conditions, each a column or a column and an operator: `status__gt=499`. Operators: exact, not, contains, "
-        "gt, gte, lt, lte, in, blank.",
-        "schema": {"type": "object", "additionalProperties": {"type": "string"}},
-    },
-]

@@ -44,7 +44,7 @@ def secret_places(section: type[BaseModel]) -> frozenset[Place]:
 def masked(settings: Settings, section: type[BaseModel]) -> dict[str, Any]:
     """``settings`` of class ``section`` as they may be shown. What the class does not know is hidden as well."""
     shown = _masked(settings, (section,))
-    for place in _url_places(section):
+    for place in url_places(section):
         url = _at(shown, place)
         if isinstance(url, str):
             _put(shown, place, masked_url(url))
@@ -64,7 +64,7 @@ def restored(change: Settings, stored: Settings, section: type[BaseModel]) -> di
     """
     problems: list[tuple[str, str]] = []
     whole = _restored(change, stored, (section,), (), problems)
-    for place in _url_places(section):
+    for place in url_places(section):
         url, known = _at(whole, place), _at(stored, place)
         if not isinstance(url, str) or not url.endswith(_HIDDEN_QUERY):
             continue
@@ -93,7 +93,8 @@ def _secrets_below(section: type[BaseModel], path: Place) -> Iterator[Place]:
             yield from _secrets_below(inner, (*path, key))
 
 
-def _url_places(section: type[BaseModel]) -> tuple[Place, ...]:
+def url_places(section: type[BaseModel]) -> tuple[Place, ...]:
+    """Where ``section`` holds URLs that deliveries go to, whose queries are hidden."""
     return section.url_keys if issubclass(section, Integration) else ()
 
 

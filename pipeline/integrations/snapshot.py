@@ -1,9 +1,10 @@
-"""All integrations that are in force at one moment: those of ``faust.yml`` and those that are stored."""
+"""All integrations and webhooks that are in force at one moment: those of ``faust.yml`` and those that are stored."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from pipeline.integrations.stored import Stored
+from pipeline.inbound.settings import WebhookSettings
+from pipeline.integrations.stored import Stored, StoredWebhook
 from pipeline.model.integration import Integration
 
 
@@ -17,17 +18,46 @@ class Entry(NamedTuple):
     origin: Literal["file", "stored"]
     stored: Stored | None = None
 
+    @property
+    def id(self) -> str:
+        """The integration's."""
+        return self.integration.id
+
+
+class WebhookEntry(NamedTuple):
+    """An inbound webhook, and where it comes from; ``stored`` as in ``Entry``.
+
+    It is the same object in every snapshot until the webhook changes.
+    """
+
+    settings: WebhookSettings
+    origin: Literal["file", "stored"]
+    stored: StoredWebhook | None = None
+
+    @property
+    def id(self) -> str:
+        """The webhook's."""
+        return self.settings.id
+
 
 class Snapshot:
     """The integrations in force, by id: those of ``faust.yml`` in its order, then those stored. Never changes.
 
-    ``revision`` is that of the last change, or audited act, that it knows of.
+    ``revision`` is that of the last change, or audited act, that it knows of. ``webhooks`` are the inbound ones by id, in the
+    same order.
     """
 
-    __slots__ = ("_by_id", "_kinds", "revision")
+    __slots__ = ("_by_id", "_kinds", "revision", "webhooks")
 
-    def __init__(self, revision: int, by_id: Mapping[str, Entry], kinds: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        revision: int,
+        by_id: Mapping[str, Entry],
+        kinds: Mapping[str, str] | None = None,
+        webhooks: Mapping[str, WebhookEntry] | None = None,
+    ) -> None:
         self.revision = revision
+        self.webhooks: Mapping[str, WebhookEntry] = webhooks or {}
         self._by_id = by_id
         self._kinds = kinds or {}
 
@@ -77,4 +107,13 @@ class Snapshot:
             known = before.get(name)
             if known is None or known.integration is not entry.integration:
                 changes[name] = entry.integration
+        return changes
+
+    def webhook_changes_from(self, before: "Snapshot") -> dict[str, WebhookEntry | None]:
+        """Which webhooks are not as they were ``before``: by id the one in force now, ``None`` where there is none any more."""
+        changes: dict[str, WebhookEntry | None] = {name: None for name in before.webhooks if name not in self.webhooks}
+        for name, entry in self.webhooks.items():
+            known = before.webhooks.get(name)
+            if known is None or known.settings is not entry.settings:
+                changes[name] = entry
         return changes

@@ -1,6 +1,7 @@
-"""The rows of table ``integrations``: what is stored of each integration, and what was done to it.
+"""The rows of table ``integrations``: what is stored of each integration and webhook, and what was done to it.
 
 - ``i/{id}``: an integration that was made in the API or the UI.
+- ``w/{id}``: an inbound webhook that was made there.
 - ``k/{id}``: of what kind the integration of that id is or was, also of those in ``faust.yml``. A deleted integration may
   still have an open window, which has to find the topic of its kind; and its lanes' numbers go on if the id is used again.
 - ``a/{revision}``: an entry of the audit log.
@@ -8,7 +9,7 @@
 One counter numbers all of them. The rows of one change are one group, so that no change is without its entry.
 """
 
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
@@ -16,6 +17,8 @@ from pipeline.errors import CodecError
 
 RowGroup = list[tuple[bytes, bytes | None]]
 """Rows that reach the changelog in one record batch: all of them or none. ``None`` removes the row."""
+
+RowKind = Literal["i", "w", "k", "a"]
 
 _VERSION: Final = 1
 _REVISION_DIGITS: Final = 12
@@ -40,6 +43,20 @@ class Stored(msgspec.Struct, frozen=True):
         return str(self.settings["kind"])
 
 
+class StoredWebhook(msgspec.Struct, frozen=True):
+    """A webhook as it is kept. ``settings`` are as in ``faust.yml``, its secrets in plain text: never to be shown.
+
+    ``revision`` is that of its last change, ``changed_at`` UNIX seconds.
+    """
+
+    id: str
+    settings: dict[str, Any]
+    revision: int
+    changed_at: float
+    changed_by: str
+    version: int = _VERSION
+
+
 class AuditEntry(msgspec.Struct, frozen=True):
     """Who did what to what, and when (``at``, UNIX seconds); ``role`` and ``address`` are those of ``who`` at the time.
 
@@ -61,7 +78,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
 class RowKey(NamedTuple):
     """A key, read: the kind of row, and the id or the revision."""
 
-    kind: Literal["i", "k", "a"]
+    kind: RowKind
     name: str
 
 
@@ -75,6 +92,11 @@ class KindRow(msgspec.Struct, frozen=True):
 def stored_key(integration: str) -> bytes:
     """Where an integration is stored."""
     return f"i/{integration}".encode()
+
+
+def webhook_key(webhook: str) -> bytes:
+    """Where a webhook is stored."""
+    return f"w/{webhook}".encode()
 
 
 def kind_key(integration: str) -> bytes:
@@ -99,17 +121,17 @@ def parse_key(key: bytes) -> RowKey:
     return RowKey(found, name)
 
 
-_KINDS: Final[dict[str, Literal["i", "k", "a"]]] = {"i": "i", "k": "k", "a": "a"}
+_KINDS: Final[dict[str, RowKind]] = {kind: kind for kind in get_args(RowKind)}
 
-R = TypeVar("R", Stored, KindRow, AuditEntry)
+R = TypeVar("R", Stored, StoredWebhook, KindRow, AuditEntry)
 
 _encode = msgspec.json.Encoder().encode
 _DECODERS: Final[dict[type[Any], msgspec.json.Decoder[Any]]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (Stored, KindRow, AuditEntry)
+    kind: msgspec.json.Decoder(kind) for kind in (Stored, StoredWebhook, KindRow, AuditEntry)
 }
 
 
-def encode_row(row: Stored | KindRow | AuditEntry) -> bytes:
+def encode_row(row: Stored | StoredWebhook | KindRow | AuditEntry) -> bytes:
     """The value of a row."""
     return _encode(row)
 

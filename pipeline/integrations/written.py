@@ -1,4 +1,4 @@
-"""An integration as ``faust.yml`` would hold it: only what was given, with units, secrets in plain text."""
+"""An integration, or a webhook, as ``faust.yml`` would hold it: only what was given, with units, secrets in plain text."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,18 +7,21 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from pipeline.config.describe import keys_of
 from pipeline.model.integration import Integration
+from pipeline.model.section import Section
 
 
-def settings_of(integration: Integration, *, with_defaults: bool = False) -> dict[str, Any]:
-    """The settings that make ``integration``. They hold its secrets: mask them before anybody sees them.
+def settings_of(section: Section, *, with_defaults: bool = False) -> dict[str, Any]:
+    """The settings that make ``section``, an integration or a webhook. They hold its secrets: mask them before anybody sees them.
 
-    ``with_defaults`` adds what was not given, so that two integrations can be compared.
+    ``with_defaults`` adds what was not given, so that two of them can be compared.
     """
-    settings = integration.model_dump(
+    settings = section.model_dump(
         mode="json", by_alias=True, exclude_unset=not with_defaults, exclude_none=with_defaults
     )
-    _reveal(integration, settings)
-    if not with_defaults and "url" in settings and _url_follows_from_the_rest(integration):
+    _reveal(section, settings)
+    if with_defaults or not isinstance(section, Integration):
+        return settings
+    if "url" in settings and _url_follows_from_the_rest(section):
         del settings["url"]
     return settings
 

@@ -10,16 +10,20 @@ from agents.view.pages.integration_edit import IntegrationForms
 from agents.view.pages.integrations_api import IntegrationsApi
 from agents.view.pages.openapi import OpenApi
 from agents.view.pages.preview import PreviewPage
+from agents.view.pages.webhooks_api import WebhooksApi
 from agents.view.past_events import Asked, Read
 from agents.view.server import View
+from agents.view.webhook_acts import WebhookActs
 from pipeline.clock import SystemClock
 from pipeline.config.schema import Settings
+from pipeline.inbound.secrets import new_secret
 from pipeline.ingest.event import Event
 from pipeline.integrations.audit import Actor
 from pipeline.integrations.changes import Change, decide, recorded
 from pipeline.integrations.kept import Kept
 from pipeline.integrations.snapshot import Snapshot
-from pipeline.integrations.stored import AuditEntry, Stored
+from pipeline.integrations.stored import AuditEntry, Stored, StoredWebhook
+from pipeline.integrations.webhooks import WebhookChange, decide_webhook
 from pipeline.model.section import Origin
 
 
@@ -28,11 +32,17 @@ class KeptIntegrations:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._kept = Kept(settings.integrations)
+        self._kept = Kept.of_file(settings)
         self.snapshot: Snapshot = self._kept.snapshot()
 
     async def apply(self, change: Change, actor: Actor) -> Stored:
         decided = decide(change, self._kept, self._settings, now_s=time.time(), actor=actor)
+        self._kept.take(decided.rows)
+        self.snapshot = self._kept.snapshot()
+        return decided.stored
+
+    async def apply_webhook(self, change: WebhookChange, actor: Actor) -> StoredWebhook:
+        decided = decide_webhook(change, self._kept, now_s=time.time(), actor=actor, new_secret=new_secret)
         self._kept.take(decided.rows)
         self.snapshot = self._kept.snapshot()
         return decided.stored
@@ -61,18 +71,20 @@ class PlannedEvents:
 class Desk:
     """Everything that people do with integrations, on the routes where it is served."""
 
-    def __init__(self, *integrations: dict[str, Any], **outbound: Any) -> None:
+    def __init__(self, *integrations: dict[str, Any], inbound: dict[str, Any] | None = None, **outbound: Any) -> None:
         permitted = {"allow_http": True, "allow_networks": ["127.0.0.0/8"], **outbound}
-        data = {"outbound": permitted, "integrations": [*integrations]}
+        data = {"outbound": permitted, "integrations": [*integrations], "inbound": inbound}
         self.settings = Settings.model_validate(data, context=Origin.FILE)
         self.store = KeptIntegrations(self.settings)
         self.past = PlannedEvents()
         self.acts = IntegrationActs(self.store, self.settings.outbound, self.past, SystemClock())  # type: ignore[arg-type]
+        self.webhooks = WebhookActs(self.store, self.settings.inbound)
 
     def register(self, view: View) -> None:
         IntegrationForms(self.acts).register(view)
         PreviewPage(self.acts).register(view)
         IntegrationsApi(self.acts).register(view)
+        WebhooksApi(self.webhooks).register(view)
         OpenApi(view).register()
 
 

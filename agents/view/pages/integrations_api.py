@@ -1,39 +1,22 @@
 """``/api/v1/integrations``: what programs may do with integrations, as JSON."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
-import msgspec
-
-from agents.view.integration_acts import (
-    COLUMNS,
-    Applied,
-    IntegrationActs,
-    Previewed,
-    as_json,
-    expected_revision,
-    tag_of,
-)
+from agents.view.imports import shown_plan
+from agents.view.integration_acts import COLUMNS, IntegrationActs, Previewed, as_json
+from agents.view.pages.api_bodies import flag, import_of, json_content, object_of, yaml_content
 from agents.view.past_events import HOUR_S, MOST_EVENTS, USUAL_EVENTS, Asked
+from agents.view.revisions import expected_revision, tag_of
 from agents.view.server import View
 from agents.view.visit import Content, Done, Visit
 from pipeline.errors import ConflictError, ViewQueryError
 from pipeline.integrations.snapshot import Entry
-from pipeline.integrations.yaml_text import Fate, ImportPlan
 from pipeline.model.integration import Integration
 from pipeline.view.apply import select
-from pipeline.view.formats.json import encoded
 from pipeline.view.query import encode_cursor, parse_query
 from pipeline.view.roles import Role
 
 ROOT: Final = "/api/v1/integrations"
-JSON: Final = "application/json"
-YAML: Final = "application/yaml"
-
-_TRUE: Final = frozenset({"1", "true", "yes"})
-_FALSE: Final = frozenset({"0", "false", "no", ""})
-_DEEPEST: Final = 32
 
 
 class IntegrationsApi:
@@ -66,7 +49,7 @@ class IntegrationsApi:
         chosen = select(self._acts.rows(), query, COLUMNS)
         last = chosen.rows[-1] if chosen.has_more else None
         by_id = snapshot.by_id()
-        return _json(
+        return json_content(
             {
                 "integrations": [self._acts.shown(by_id[row["id"]]) for row in chosen.rows],
                 "matching": chosen.matching,
@@ -79,17 +62,17 @@ class IntegrationsApi:
     async def one(self, visit: Visit) -> Content:
         """Show one integration; its `ETag` is what `If-Match` of a change must say."""
         entry = self._acts.entry(visit.match["id"])
-        return _json(self._acts.shown(entry), headers={"ETag": tag_of(entry)})
+        return json_content(self._acts.shown(entry), headers={"ETag": tag_of(entry)})
 
     async def create(self, visit: Visit) -> Done:
         """Make an integration."""
-        stored = await self._acts.create(_object(visit), visit)
+        stored = await self._acts.create(object_of(visit), visit)
         return self._changed(stored.id, f"{stored.id} is made", visit, status=201)
 
     async def replace(self, visit: Visit) -> Done:
         """Put other settings in the place of all that an integration has; secrets given as `********` stay what they are."""
         entry = self._acts.entry(visit.match["id"])
-        settings = _object(visit)
+        settings = object_of(visit)
         expected = expected_revision(visit.headers.get("if-match", ""), entry)
         await self._acts.replace(entry.integration.id, settings, expected, visit)
         return self._changed(entry.integration.id, f"{entry.integration.id} is changed", visit)
@@ -111,7 +94,7 @@ class IntegrationsApi:
 
     async def duplicate(self, visit: Visit) -> Done:
         """Copy an integration, secrets included, under another id; the copy is not enabled."""
-        new_name = _object(visit).get("id")
+        new_name = object_of(visit).get("id")
         settings_id = new_name if isinstance(new_name, str) else ""
         stored = await self._acts.duplicate(visit.match["id"], settings_id, visit)
         return self._changed(stored.id, f"{stored.id} is made, and not enabled yet", visit, status=201)
@@ -119,21 +102,21 @@ class IntegrationsApi:
     async def test(self, visit: Visit) -> Content:
         """Send a test event to an integration's endpoint, past windows and ledger."""
         trial = await self._acts.try_sending(self._acts.entry(visit.match["id"]).integration, visit)
-        return _json(as_json(trial))
+        return json_content(as_json(trial))
 
     async def test_draft(self, visit: Visit) -> Content:
         """Send a test event as settings say that are not saved; `********` stands for the secrets of the saved integration of that id."""
-        return _json(as_json(await self._acts.try_sending(self._draft(_object(visit)), visit)))
+        return json_content(as_json(await self._acts.try_sending(self._draft(object_of(visit)), visit)))
 
     async def doctor(self, visit: Visit) -> Content:
         """Examine an integration step by step; with `send=0` no test event is sent."""
         integration = self._acts.entry(visit.match["id"]).integration
-        sends = _flag("send", visit.parameter("send", "1"))
-        return _json((await self._acts.examine(integration, visit, sends=sends)).as_json())
+        sends = flag("send", visit.parameter("send", "1"))
+        return json_content((await self._acts.examine(integration, visit, sends=sends)).as_json())
 
     async def preview(self, visit: Visit) -> Content:
         """Count what settings, saved or not, would have matched of past events. Either `id` or `settings` is given."""
-        body = _object(visit)
+        body = object_of(visit)
         if ("id" in body) == ("settings" in body):
             raise ViewQueryError("give either id, of a saved integration, or settings")
         if "id" in body:
@@ -144,23 +127,23 @@ class IntegrationsApi:
             if not isinstance(body["settings"], dict):
                 raise ViewQueryError("settings: must be an object")
             integration = self._draft(body["settings"])
-        return _json(shown_preview(await self._acts.preview(integration, _asked(body), visit)))
+        return json_content(shown_preview(await self._acts.preview(integration, _asked(body), visit)))
 
     async def export(self, visit: Visit) -> Content:
         """The integrations as YAML for faust.yml, secrets as variables; `id=`, as often as needed, chooses some."""
         names = [value for key, value in visit.parameters if key == "id"]
-        return Content(_paced(self._acts.export(names)), f"{YAML}; charset=utf-8", "integrations.yml")
+        return yaml_content(self._acts.export(names), "integrations.yml")
 
     async def import_yaml(self, visit: Visit) -> Done | Content:
         """Read integrations from YAML: nothing is done where anything is wrong in it, or with `dry_run`."""
-        text, variables, is_dry = _import_of(visit)
+        text, variables, is_dry = import_of(visit)
         plan = await self._acts.plan(text, variables)
         if is_dry or plan.mistakes:
             status = 422 if plan.mistakes else 200
-            return _json(shown_plan(plan) | {"applied": False}, status=status)
+            return json_content(shown_plan(plan) | {"applied": False}, status=status)
         applied = await self._acts.carry_out(plan, visit)
         status = 409 if any(each.problem for each in applied) else 200
-        return _json(shown_plan(plan, applied) | {"applied": True}, status=status)
+        return json_content(shown_plan(plan, applied) | {"applied": True}, status=status)
 
     async def _switch(self, visit: Visit, *, is_on: bool) -> Done:
         entry = self._acts.entry(visit.match["id"])
@@ -192,52 +175,6 @@ def shown_preview(previewed: Previewed) -> dict[str, Any]:
     }
 
 
-def shown_plan(plan: ImportPlan, applied: "list[Applied] | None" = None) -> dict[str, Any]:
-    """What an import would do, or did; without secrets."""
-    problems = {each.imported.id: each.problem for each in applied or ()}
-    counts = {fate.value: plan.count(fate) for fate in Fate}
-    listed = [
-        {
-            "id": each.id,
-            "kind": each.kind,
-            "line": each.line,
-            "fate": each.fate.value,
-            "revision": each.revision,
-            "differences": [difference._asdict() for difference in each.differences],
-            "problem": problems.get(each.id) or None,
-        }
-        for each in plan.integrations
-    ]
-    mistakes = [{"line": line, "key": key, "problem": problem} for line, key, problem in plan.mistakes]
-    failed = sum(bool(problem) for problem in problems.values())
-    told: dict[str, Any] = {"counts": counts, "integrations": listed, "problems": mistakes}
-    if mistakes:
-        told["error"] = f"{len(mistakes)} mistakes; nothing was changed"
-    elif failed:
-        told["error"] = f"{failed} of {len(listed)} could not be changed"
-    return told
-
-
-def _import_of(visit: Visit) -> tuple[str, dict[str, str], bool]:
-    """Text, variables and whether nothing is to be done: from JSON, or from YAML with ``dry_run`` in the URL."""
-    content_type = visit.headers.get("content-type", "").partition(";")[0].strip().lower()
-    is_dry = _flag("dry_run", visit.parameter("dry_run"))
-    if content_type != JSON:
-        try:
-            return visit.body.decode(), {}, is_dry
-        except UnicodeDecodeError:
-            raise ViewQueryError("the body is not UTF-8 text") from None
-    body = _object(visit)
-    text, variables = body.get("yaml"), body.get("variables") or {}
-    if not isinstance(text, str):
-        raise ViewQueryError("yaml: must be the text to import")
-    if not isinstance(variables, dict) or not all(isinstance(value, str) for value in variables.values()):
-        raise ViewQueryError("variables: must be an object of texts")
-    if not isinstance(body.get("dry_run", False), bool):
-        raise ViewQueryError("dry_run: must be true or false")
-    return text, variables, is_dry or body.get("dry_run", False)
-
-
 def _asked(body: dict[str, Any]) -> Asked:
     """Which events a preview reads: ``seconds`` back (null: the latest there are), at most ``events``."""
     seconds, events = body.get("seconds", HOUR_S), body.get("events", USUAL_EVENTS)
@@ -246,39 +183,3 @@ def _asked(body: dict[str, Any]) -> Asked:
     if isinstance(events, bool) or not isinstance(events, int) or not 1 <= events <= MOST_EVENTS:
         raise ViewQueryError(f"events: must be a whole number from 1 to {MOST_EVENTS}")
     return Asked(seconds, events)
-
-
-def _object(visit: Visit) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(visit.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ViewQueryError(f"the body is not JSON ({error})") from None
-    if not isinstance(found, dict):
-        raise ViewQueryError("the body must be a JSON object")
-    _check_depth(found)
-    return found
-
-
-def _check_depth(value: Any, depth: int = 0) -> None:
-    if depth > _DEEPEST:
-        raise ViewQueryError(f"the body is nested more than {_DEEPEST} deep")
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _check_depth(inner, depth + 1)
-
-
-def _flag(name: str, text: str) -> bool:
-    if text.lower() in _TRUE:
-        return True
-    if text.lower() in _FALSE:
-        return False
-    raise ViewQueryError(f"{name}: {text[:40]!r} is neither true nor false")
-
-
-def _json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Content:
-    return Content(encoded(value) + b"\n", JSON, "", status, headers or {})
-
-
-async def _paced(pieces: Iterator[str]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece.encode()
-        await asyncio.sleep(0)

@@ -149,7 +149,7 @@ def test_every_mistake_is_named_by_its_key() -> None:
 def test_settings_that_cannot_be_name_the_key_at_fault(
     settings: Any, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.integrations.changes.MOST_BYTES", 600)
+    monkeypatch.setattr("pipeline.integrations.deciding.MOST_BYTES", 600)
     with pytest.raises(InvalidChangeError) as error:
         applied(Kept(), "create", settings=settings)
     assert [each for each, _ in error.value.problems] == [key]
@@ -175,7 +175,7 @@ def test_an_act_that_changes_nothing_has_its_place_among_the_changes() -> None:
 
 
 def test_the_oldest_entries_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.integrations.changes.MOST_AUDITED", 3)
+    monkeypatch.setattr("pipeline.integrations.deciding.MOST_AUDITED", 3)
     kept = Kept()
     applied(kept, "create", settings=http())
     for _ in range(4):

@@ -11,7 +11,8 @@ from pipeline.config.schema import Outbound
 from pipeline.integrations.reading import read_integration
 from pipeline.integrations.secrets import KEEP
 from pipeline.integrations.written import settings_of
-from pipeline.integrations.yaml_text import LONGEST_BYTES, Fate, ImportPlan, Known, export_yaml, plan_import
+from pipeline.integrations.yaml_reading import Fate, ImportPlan, Known
+from pipeline.integrations.yaml_text import LONGEST_BYTES, export_yaml, plan_import
 from pipeline.model.integration import Integration
 
 CRM: dict[str, Any] = {
@@ -98,13 +99,13 @@ def test_what_was_exported_changes_nothing_when_it_is_imported() -> None:
     found = plan(exported(*ALL), *ALL)
 
     assert not found.mistakes
-    assert [each.fate for each in found.integrations] == [Fate.SAME] * 3
+    assert [each.fate for each in found.entries] == [Fate.SAME] * 3
 
 
 def test_secrets_without_a_value_keep_what_is_stored() -> None:
     found = plan(exported(*ALL).replace("90m", "2h"), *ALL)
 
-    assert [dict(each.settings) for each in found.integrations if each.fate is Fate.REPLACE] == [
+    assert [dict(each.settings) for each in found.entries if each.fate is Fate.REPLACE] == [
         CRM | {"batch": {"max_age": "2h"}}
     ]
 
@@ -112,21 +113,21 @@ def test_secrets_without_a_value_keep_what_is_stored() -> None:
 def test_a_replacement_says_what_changes_and_at_which_revision() -> None:
     found = plan(exported(CRM).replace("90m", "2h"), CRM)
 
-    (each,) = found.integrations
+    (each,) = found.entries
     assert (each.fate, each.revision, each.differences) == (Fate.REPLACE, 7, (("batch.max_age", "90m", "2h"),))
 
 
 def test_a_changed_secret_is_told_but_not_shown() -> None:
     found = plan(exported(CRM), CRM, CRM_AUTHORIZATION="Bearer other")
 
-    assert found.integrations[0].differences == (("authorization", KEEP, KEEP),)
-    assert found.integrations[0].settings["authorization"] == "Bearer other"
+    assert found.entries[0].differences == (("authorization", KEEP, KEEP),)
+    assert found.entries[0].settings["authorization"] == "Bearer other"
 
 
 def test_a_new_integration_is_created() -> None:
     found = plan("- {id: mail, kind: email, url: 'https://mail.example/'}")
 
-    assert [(each.id, each.fate, each.line) for each in found.integrations] == [("mail", Fate.CREATE, 1)]
+    assert [(each.id, each.fate, each.line) for each in found.entries] == [("mail", Fate.CREATE, 1)]
 
 
 def test_an_integration_may_stand_alone() -> None:
@@ -169,7 +170,7 @@ def test_every_mistake_is_told_at_once_with_its_line() -> None:
 def test_integrations_of_the_file_are_refused() -> None:
     found = plan_import(exported(CRM), {}, known(CRM, is_read_only=True).get, read)
 
-    assert found.integrations[0].fate is Fate.REFUSED
+    assert found.entries[0].fate is Fate.REFUSED
     assert "can only be changed there" in found.mistakes[0].problem
 
 
@@ -215,7 +216,7 @@ def test_what_is_no_list_of_integrations_is_said_to_be_none(text: str) -> None:
     found = plan(text)
 
     assert found.mistakes
-    assert not found.integrations
+    assert not found.entries
 
 
 @settings(deadline=None)
@@ -233,7 +234,7 @@ def test_any_text_of_a_setting_survives_export_and_import(text: str) -> None:
 
     found = plan(exported(original), original)
 
-    assert [each.fate for each in found.integrations] == [Fate.SAME]
+    assert [each.fate for each in found.entries] == [Fate.SAME]
     assert yaml.safe_load(exported(original))["integrations"][0]["id"] == "1-seg"
 
 
