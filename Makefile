@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test install lint proto types check bench conservation docs clean
+.PHONY: demo test install lint proto types check bench conservation fuzz docs clean
 
 demo: install  ## a local Kafka, a receiver, a worker and a stream of events until all add up; ARGS="--rate 500" streams until Ctrl-C
 	$(BIN)/distributary demo $(if $(ARGS),$(ARGS),--events 30000 --exit)
@@ -81,6 +81,9 @@ bench: install  ## all benchmarks, one table each; takes a while and wants an id
 
 conservation: install  ## the conservation test at full size: 500,000 events, at least 20 kills
 	CONSERVATION=full $(BIN)/python -m pytest tests/conservation --timeout 3600 -s $(ARGS)
+
+fuzz: install  ## 100,000 requests at random to the listener; FUZZ_SEED=... repeats a run
+	FUZZ_REQUESTS=$${FUZZ_REQUESTS:-100000} $(BIN)/python -m pytest tests/integration/inbound/test_fuzz.py --timeout 7200 -s $(ARGS)
 
 clean:  ## everything that can be made again, the local servers' data too
 	@if [ -x $(BIN)/distributary ]; then $(BIN)/distributary local down || true; fi

@@ -15,13 +15,18 @@ import structlog
 from agents import deliver, observe, route, window
 from agents.endpoints import Endpoints
 from agents.engine import Chunk, ChunkApp
+from agents.inbound import stage as inbound_stage
+from agents.inbound.listening import Listening
 from agents.integrations import Integrations
 from agents.notices import NoticeSender
-from agents.rates import Rates, shares_rates
+from agents.rates import Rates, needs_redis
 from agents.readback import BatchReader
 from agents.settings import current
 from agents.stages import Stages
 from agents.topology import MAX_RECORD_BYTES, Topology
+from agents.users.attach import Learning
+from agents.users.attach import attach as attach_users
+from agents.users.lookup import Users
 from agents.view.attach import Viewing
 from agents.view.attach import attach as attach_view
 from agents.view.web import ViewWeb
@@ -65,6 +70,9 @@ class WorkerApp(ChunkApp):
     rates: Rates
     notices: NoticeSender
     topology: Topology
+    inbound: inbound_stage.Inbound | None
+    users: Users | None
+    listening: Listening | None
     viewing: Viewing
 
     def _new_web(self) -> ViewWeb:
@@ -88,6 +96,10 @@ class WorkerApp(ChunkApp):
             core.failure.add_done_callback(self._on_core_failed)
         await self.integrations.open(self.stages.change)
         await self.viewing.open()
+        if self.users is not None:
+            await self.users.open()
+        if self.listening is not None:
+            await self.listening.open()
         # What is here by now stays: a collection need not walk through it each time (a tenth of the CPU at full load).
         gc.collect()
         gc.freeze()
@@ -106,11 +118,15 @@ class WorkerApp(ChunkApp):
             self.add_future(self.crash(failure.exception()))
 
     async def on_stop(self) -> None:
-        """Let the stages finish, then close."""
+        """Answer who has called, let the stages finish, then close."""
+        if self.listening is not None:
+            await self.listening.drain()
         await super().on_stop()
         for core in self.cores:
             await core.stop(STOP_S)
         for closing in (
+            *([self.listening] if self.listening is not None else []),
+            *([self.users] if self.users is not None else []),
             self.viewing,
             self.integrations,
             self.endpoints,
@@ -169,7 +185,34 @@ def make_app(settings: Settings, brokers: str, redis_url: str = "") -> WorkerApp
     app.cores, app.readers = [], []
     # The stages begin with no integrations at all: what is in force is put to work when the worker starts.
     router = Router((), settings.partitions, settings.source_epoch)
-    route.attach(app, topology, router, metrics, settings.partitions)
+    routes_inbound = settings.inbound is not None and settings.inbound.route_inbound
+    app.users, learning = None, None
+    if settings.inbound is not None:
+        app.users = attach_users(app, settings, clock, metrics, redis_url=redis_url, integrations=integrations)
+        if settings.users.from_events:
+            learning = Learning(router, app.users, clock)
+    route.attach(
+        app,
+        topology,
+        router,
+        metrics,
+        settings.partitions,
+        routes_inbound=routes_inbound,
+        learning=learning,
+    )
+    app.inbound = None
+    if topology.inbound is not None:
+        app.inbound = inbound_stage.attach(
+            app,
+            topology.inbound,
+            settings,
+            clock,
+            metrics,
+            integrations=integrations,
+            notices=notices.notices,
+            brokers=brokers,
+        )
+        metrics.watch(catalogue.INBOUND_KEYS, app.inbound.keys)
     windows = window.attach(app, topology, settings, clock, metrics, integrations=integrations, notices=notices.notices)
     deliveries = []
     for spec in SINKS:
@@ -192,9 +235,33 @@ def make_app(settings: Settings, brokers: str, redis_url: str = "") -> WorkerApp
     observe.Gauges(app, topology, windows, deliveries, clock).watch(metrics)
     observe.attach(app, metrics, serves_metrics=settings.worker.metrics)
     app.viewing = attach_view(
-        app, topology, settings, clock, integrations=integrations, windows=windows, cores=app.cores, brokers=brokers
+        app,
+        topology,
+        settings,
+        clock,
+        integrations=integrations,
+        windows=windows,
+        cores=app.cores,
+        brokers=brokers,
+        inbound=app.inbound,
+        directory=app.users,
     )
     integrations.ask_by(app.viewing.peers)
+    app.listening = None
+    if settings.inbound is not None and app.users is not None:
+        app.users.ask_by(app.viewing.peers)
+        app.listening = Listening(
+            app,
+            topology,
+            settings,
+            inbound=settings.inbound,
+            clock=clock,
+            metrics=metrics,
+            integrations=integrations,
+            users=app.users,
+            redis_url=redis_url,
+            share=app.share_of_work,
+        )
     return app
 
 
@@ -203,7 +270,7 @@ def _configured_app() -> WorkerApp:
     # Without brokers in the configuration, the worker command has started the local ones and named them here.
     named = ",".join(settings.brokers or ()) or os.environ.get("KAFKA_BROKERS")
     redis_url = settings.redis.get_secret_value() if settings.redis else os.environ.get("REDIS_URL", "")
-    if shares_rates(settings.integrations) and not redis_url:
+    if needs_redis(settings) and not redis_url:
         redis_url = LocalServers().addresses.redis
     return make_app(settings, named or LocalServers().addresses.kafka, redis_url)
 

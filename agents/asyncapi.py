@@ -26,7 +26,9 @@ class _Dumper(yaml.SafeDumper):
 def page() -> str:
     """The document as it should be."""
     names, source = Names("{app}"), Settings.model_fields["topic"].default
-    topics = Topics(source, names.attempts, names.parked, names.dead_letters, names.notices)
+    topics = Topics(
+        source, names.attempts, names.parked, names.dead_letters, names.notices, names.inbound_requests, names.inbound
+    )
     # The dumper is a safe one.
     return _HEAD + yaml.dump(document(topics), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 

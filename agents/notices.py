@@ -115,7 +115,7 @@ class NoticeSender:
     def _send(self, notice: Notice) -> "asyncio.Future[None]":
         if self._webhook is not None:
             self._webhook.offer(notice)
-        key = notice.integration or ""
+        key = notice.integration or notice.webhook or ""
         record = (key.encode(), encode_notice(notice))
         return self._app.outbox.send(self._topic, partition_of(key, self._partitions), [[record]])
 

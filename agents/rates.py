@@ -1,11 +1,12 @@
 """The rates of a worker's integrations: kept here, or shared over all workers through Redis."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import structlog
 
 from pipeline.clock import Clock
+from pipeline.config.schema import Settings
 from pipeline.delivery.endpoint import Endpoint
 from pipeline.delivery.rate import LocalRate, Rate
 from pipeline.delivery.shared_rate import SharedRate, SharedRates
@@ -77,6 +78,7 @@ class Rates:
             await self._shared.close()
 
 
-def shares_rates(integrations: Iterable[Integration]) -> bool:
-    """Whether the rate of one of them is kept over all workers, which needs Redis."""
-    return any(integration.rate is not None and integration.rate.shared for integration in integrations)
+def needs_redis(settings: Settings) -> bool:
+    """Whether something is kept in Redis: rates that workers share, or where users are looked up for what comes in."""
+    shares_rates = any(each.rate is not None and each.rate.shared for each in settings.integrations)
+    return shares_rates or settings.inbound is not None

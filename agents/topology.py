@@ -1,5 +1,6 @@
 """The topics and tables of the flow, and their names."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agents.engine import ChunkApp, ChunkTable, ChunkTopic
@@ -10,7 +11,11 @@ RETENTION_S = 7 * 86400.0
 """How long the project's own topics are kept: well over the 3 days that a batch may wait, and over any stop of the workers."""
 DELIVERY_TICK_S = 0.05
 """How long finished deliveries may be unrecorded: what a killed worker delivers again, beside what was in flight."""
+INBOUND_TICK_S = 1.0
+"""How often the inbound stage looks for rows that are no longer needed."""
 MAX_RECORD_BYTES = 16 << 20
+KEYS_ROCKSDB_OPTIONS = {"bloom_filter_size": 10, "block_cache_size": 16 << 20, "write_buffer_size": 16 << 20}
+"""For a table of many small rows that are nearly always looked for in vain, as new keys are: the filter answers most."""
 
 
 class Names(NamedTuple):
@@ -44,6 +49,31 @@ class Names(NamedTuple):
         return f"{self.app}-dead-letters"
 
     @property
+    def inbound_requests(self) -> str:
+        """What came in by webhooks and Segment's calls, and what became of it, as JSON; accepted events wait in it for the stage."""
+        return f"{self.app}-inbound-requests"
+
+    @property
+    def inbound(self) -> str:
+        """Accepted inbound events, each once."""
+        return f"{self.app}-inbound"
+
+    @property
+    def inbound_changelog(self) -> str:
+        """The changelog of table ``inbound``."""
+        return f"{self.app}-inbound-changelog"
+
+    @property
+    def user_updates(self) -> str:
+        """What was learned of users, as JSON."""
+        return f"{self.app}-user-updates"
+
+    @property
+    def users_changelog(self) -> str:
+        """The changelog of table ``users``: compacted, the source of truth of who a user is."""
+        return f"{self.app}-users-changelog"
+
+    @property
     def windows_changelog(self) -> str:
         """The changelog of table ``windows``."""
         return f"{self.app}-windows-changelog"
@@ -66,6 +96,30 @@ class Names(NamedTuple):
         return f"{self.app}-{self.pending(kind)}-changelog"
 
 
+class InboundTopology(NamedTuple):
+    """What there is only where something can come in: the topic of requests, the one of events, and the table of the stage."""
+
+    requests: ChunkTopic
+    events: ChunkTopic
+    table: ChunkTable
+
+    @classmethod
+    def declare(
+        cls, app: ChunkApp, names: Names, *, yields_to: Sequence[ChunkTopic], own: Mapping[str, Any]
+    ) -> "InboundTopology":
+        """Declare them; ``own`` are the options of the project's own topics, ``yields_to`` what routed events pass next."""
+        return cls(
+            requests=app.chunk_topic(names.inbound_requests, tick_s=INBOUND_TICK_S, **own),
+            events=app.chunk_topic(names.inbound, yields_to=yields_to, **own),
+            table=app.chunk_table(
+                "inbound",
+                partitions=own["partitions"],
+                extra_topic_configs=own["config"],
+                options=KEYS_ROCKSDB_OPTIONS,
+            ),
+        )
+
+
 class Topology(NamedTuple):
     """Topics and tables, declared on an app."""
 
@@ -76,6 +130,8 @@ class Topology(NamedTuple):
     batches: dict[str, ChunkTopic]
     pending: dict[str, ChunkTable]
     integrations: ChunkTable
+    inbound: InboundTopology | None
+    """``None`` where neither webhooks nor Segment's calls are taken."""
     outputs: tuple[Any, ...]
 
     @classmethod
@@ -89,7 +145,8 @@ class Topology(NamedTuple):
         kinds = [sink.kind for sink in SINKS]
         batches = {kind: app.chunk_topic(names.batches(kind), tick_s=DELIVERY_TICK_S, **own) for kind in kinds}
         routed = app.chunk_topic(names.routed, tick_s=settings.worker.tick_s, yields_to=[*batches.values()], **own)
-        source = app.chunk_topic(settings.topic, yields_to=[routed, *batches.values()], **chunk)
+        next_stages = [routed, *batches.values()]
+        source = app.chunk_topic(settings.topic, yields_to=next_stages, **chunk)
         return cls(
             names=names,
             source=source,
@@ -99,6 +156,9 @@ class Topology(NamedTuple):
             pending={kind: app.chunk_table(names.pending(kind), partitions=partitions) for kind in kinds},
             # As wide as the others, so that one worker owns the partition of all: only the first partition is used.
             integrations=app.chunk_table("integrations", partitions=partitions, extra_topic_configs=wide),
+            inbound=(
+                InboundTopology.declare(app, names, yields_to=next_stages, own=own) if takes_inbound(settings) else None
+            ),
             outputs=tuple(
                 app.topic(name, partitions=partitions, retention=RETENTION_S, config=wide)
                 for name in (names.attempts, names.parked, names.dead_letters, names.notices)
@@ -108,5 +168,11 @@ class Topology(NamedTuple):
     async def create_topics(self) -> None:
         """Create what does not exist yet, before anything is read or sent."""
         changelog = self.integrations.changelog_topic  # it is read before Faust itself would create it
-        for topic in (self.source, self.routed, *self.batches.values(), *self.outputs, changelog):
+        inbound = (self.inbound.requests, self.inbound.events) if self.inbound is not None else ()
+        for topic in (self.source, self.routed, *self.batches.values(), *inbound, *self.outputs, changelog):
             await topic.maybe_declare()
+
+
+def takes_inbound(settings: Settings) -> bool:
+    """Whether webhooks or Segment's calls are taken, so that there are topics for them."""
+    return settings.inbound is not None

@@ -19,6 +19,8 @@ class Topics(NamedTuple):
     parked: str
     dead_letters: str
     notices: str
+    inbound_requests: str
+    inbound: str
 
 
 class Told(NamedTuple):
@@ -105,6 +107,14 @@ def _topic_channels(topics: Topics) -> dict[str, Any]:
         "parked": channel(topics.parked, "parked", "Batches that gave up, whole, so that they can be taken up again."),
         "dead-letters": channel(topics.dead_letters, "deadLetter", "Records that cannot be used, with why."),
         "notices": channel(topics.notices, "notice", "What needs people."),
+        "inbound-requests": channel(
+            topics.inbound_requests,
+            "inboundRequest",
+            "What came in by webhooks and Segment's calls, and what became of it; only where `inbound` is set.",
+        ),
+        "inbound": channel(
+            topics.inbound, "inboundEvent", "Accepted inbound events, each once; only where `inbound` is set."
+        ),
     }
 
 
@@ -113,6 +123,8 @@ def _topic_messages() -> dict[str, Any]:
         "sourceEvent": _json("A communication event.", _ref("SourceEvent")),
         "attempt": _json("What came of one try.", _ref("Attempt")),
         "notice": _json("What needs people: an endpoint that fails, a batch that was parked.", _ref("Notice")),
+        "inboundRequest": _json("One request, or one part of a call of Segment's.", _ref("InboundRequest")),
+        "inboundEvent": _json("An event that an outside system fired.", _ref("InboundAcceptedEvent")),
         "parked": {
             "summary": "A batch that gave up: to be read and replayed by Distributary alone.",
             "contentType": "application/vnd.msgpack",
@@ -135,6 +147,8 @@ def _topic_operations() -> dict[str, Any]:
         "read-events": operation("receive", "source", "Reads events, in chunks."),
         "record-attempts": operation("send", "attempts", "Records every try."),
         "park-batches": operation("send", "parked", "Keeps what gave up."),
+        "take-requests": operation("send", "inbound-requests", "Keeps every inbound request before it is answered."),
+        "take-events": operation("send", "inbound", "Writes the events of accepted requests, each once."),
         "tell-people": operation("send", "notices", "Tells people what needs them."),
         "set-dead-letters-aside": operation("send", "dead-letters", "Keeps what cannot be used."),
     }

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from pipeline.inbound.request import InboundRequest
 from pipeline.ingest.event import PUBLISHED_FIELDS, Event
 from pipeline.model.attempt import Attempt
 from pipeline.model.platforms import PLATFORMS
@@ -49,7 +50,7 @@ _SOMEBODY: Final = [{"required": ["hwid"]}, {"required": ["user_id"]}]
 def schemas() -> dict[str, Schema]:
     """All schemas, by the names that the document refers to them by."""
     _, made = msgspec.json.schema_components(
-        [Event, Attempt, Notice, EmailStatus, Webhook], ref_template="#/components/schemas/{name}"
+        [Event, Attempt, Notice, EmailStatus, Webhook, InboundRequest], ref_template="#/components/schemas/{name}"
     )
     source = made.pop("Event")
     return {
@@ -62,7 +63,22 @@ def schemas() -> dict[str, Schema]:
         "BatchEnvelope": _envelope(),
         "FailedEvents": _failed_events(),
         "SegmentBatch": _segment_batch(),
+        "InboundAcceptedEvent": _inbound_event(),
         **{name: _without_nulls(_tidy(schema)) for name, schema in made.items()},
+    }
+
+
+def _inbound_event() -> Schema:
+    """An event of ``<app>-inbound``: one of the source topic's shape, with its attributes."""
+    attributes = {
+        "type": "object",
+        "description": "What the payload said, by the names of the event's attributes; `__webhook` is the webhook's id.",
+    }
+    return {
+        "allOf": [_ref("SourceEvent")],
+        "type": "object",
+        "properties": {"attributes": attributes, "uuid": {"type": "string", "description": FIELDS["uuid"]}},
+        "required": ["attributes", "uuid"],
     }
 
 

@@ -34,6 +34,8 @@ class Unit(enum.StrEnum):
     SECONDS = "seconds"
     BYTES = "bytes"
     NOTICES = "notices"
+    REQUESTS = "requests"
+    CONNECTIONS = "connections"
     COUNT = "count"
 
 
@@ -83,7 +85,9 @@ def _histogram(name: str, unit: Unit, meaning: str, label: str, buckets: tuple[f
 
 
 SOURCE_EVENTS = _counter(
-    "source_events_total", Unit.EVENTS, "Records read from the source topic: each is matched, unmatched or dead."
+    "source_events_total",
+    Unit.EVENTS,
+    "Records read from the source topic, and from `<app>-inbound` where that is routed: each is matched, unmatched or dead.",
 )
 MATCHED_EVENTS = _counter(
     "matched_events_total",
@@ -234,6 +238,52 @@ NOTICES = _counter("notices_total", Unit.NOTICES, "Notices that people were told
 NOTICES_LOST = _counter(
     "notices_lost_total", Unit.NOTICES, "Notices that did not reach the operations webhook, or the topic in time."
 )
+INBOUND_REQUESTS = _counter(
+    "inbound_requests_total",
+    Unit.REQUESTS,
+    "Requests that this worker's listener answered, by source (webhook or segment, empty where the path is neither's) and outcome: "
+    "those of the activity log, and `unknown_path`, `no_http`, `gone` (the caller went away before its request was whole), `failed`.",
+    "source",
+    "outcome",
+)
+INBOUND_DURATION = _histogram(
+    "inbound_request_duration_seconds",
+    Unit.SECONDS,
+    "From the head of an inbound request to its answer, the acknowledgement by Kafka included.",
+    "source",
+    _DURATION_S,
+)
+INBOUND_UNDER_WAY = _gauge("inbound_under_way", Unit.REQUESTS, "Inbound requests that are not answered yet.")
+INBOUND_EVENTS = _counter(
+    "inbound_events_total",
+    Unit.EVENTS,
+    "Events of inbound requests, by source and what became of them: `taken` into `<app>-inbound`, `repeated` (their key was "
+    "known), or `disregarded` (of Segment's calls; their counts have the reasons).",
+    "source",
+    "result",
+)
+INBOUND_KEYS = _gauge(
+    "inbound_keys",
+    Unit.COUNT,
+    "About how many rows table `inbound` has, nearly all of them keys of events of the last 24 hours.",
+)
+INBOUND_CONNECTIONS = _gauge("inbound_connections", Unit.CONNECTIONS, "Open connections to the listener.")
+USER_UPDATES = _counter(
+    "user_updates_total",
+    Unit.RECORDS,
+    "Updates to the directory of users, by what they were: `tracked` (somebody told of a user), `seen` (an event named one), "
+    "`before deletion` (an event from before its user was deleted, left out), `moved` (an identifier went to another user), "
+    "`joined` (an anonymous user turned out to be one with an id), `deleted`, `nobody to delete`.",
+    "what",
+)
+USER_INDEX_WAITING = _gauge(
+    "user_index_waiting", Unit.COUNT, "Entries of the users' index that are stored and not in Redis yet."
+)
+USER_INDEX_INCOMPLETE = _gauge(
+    "user_index_incomplete",
+    Unit.COUNT,
+    "Partitions of this worker whose index in Redis is not complete: whom a request does not find there gets 503, not 404.",
+)
 WORKER_INFO = _gauge("worker_info", Unit.COUNT, "Always 1; its label says what runs.", "version", merge=Merge.MAX)
 
 SECTIONS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
@@ -276,6 +326,11 @@ SECTIONS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
             DISCARDED_EVENTS,
         ),
     ),
+    (
+        "Inbound",
+        (INBOUND_REQUESTS, INBOUND_DURATION, INBOUND_UNDER_WAY, INBOUND_CONNECTIONS, INBOUND_EVENTS, INBOUND_KEYS),
+    ),
+    ("Users", (USER_UPDATES, USER_INDEX_WAITING, USER_INDEX_INCOMPLETE)),
     ("Ledger", (LEDGER_EVENTS,)),
     ("Notices", (NOTICES, NOTICES_LOST)),
     (

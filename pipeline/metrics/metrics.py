@@ -78,6 +78,13 @@ class Metrics:
         for reason, records in records_by_reason.items():
             self._add(catalogue.DEAD_LETTERS, records, reason)
 
+    # -- users ------------------------------------------------------------------------------------------------------
+
+    def users_updated(self, updates_by_what: Mapping[str, int]) -> None:
+        """Count updates to the directory of users."""
+        for what, updates in updates_by_what.items():
+            self._add(catalogue.USER_UPDATES, updates, what)
+
     # -- windows ----------------------------------------------------------------------------------------------------
 
     def sealed(self, reason: str, *, events: int, batches: int = 1) -> None:
@@ -133,6 +140,18 @@ class Metrics:
         label = self.label_of(integration)
         self._add(catalogue.DISCARDED_BATCHES, 1, label, kind)
         self._add(catalogue.DISCARDED_EVENTS, events, label, kind)
+
+    # -- inbound ----------------------------------------------------------------------------------------------------
+
+    def inbound(self, source: str, outcome: str, duration_s: float) -> None:
+        """Count an inbound request that was answered."""
+        self._add(catalogue.INBOUND_REQUESTS, 1, source, outcome)
+        self._observe(catalogue.INBOUND_DURATION, duration_s, source)
+
+    def inbound_events(self, events_by_result: Mapping[tuple[str, str], int]) -> None:
+        """Count events of inbound requests, by source and what became of them."""
+        for (source, result), events in events_by_result.items():
+            self._add(catalogue.INBOUND_EVENTS, events, source, result)
 
     # -- notices ----------------------------------------------------------------------------------------------------
 

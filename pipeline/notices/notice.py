@@ -18,6 +18,7 @@ class Cause(enum.StrEnum):
     CREDENTIALS_REFUSED = "credentials_refused"  # 401 or 403, several times in a row
     WAITING_LONG = "waiting_long"  # a batch will soon have waited for max_wait
     PARKED_EXPIRING = "parked_expiring"  # parked batches can be replayed for less than a day more
+    AUTH_REJECTED = "auth_rejected"  # requests to a webhook had a wrong secret, several times in a row
     SOURCE_RECREATED = "source_recreated"  # the source topic's offsets start again: the worker stopped
 
 
@@ -32,6 +33,7 @@ _WORDS: Final = {
     Cause.CREDENTIALS_REFUSED: "endpoint refuses the credentials",
     Cause.WAITING_LONG: "batches have waited for long",
     Cause.PARKED_EXPIRING: "parked batches can soon no longer be replayed",
+    Cause.AUTH_REJECTED: "callers do not have its secret",
     Cause.SOURCE_RECREATED: "source topic was made again, the worker stopped",
 }
 
@@ -39,9 +41,9 @@ _WORDS: Final = {
 class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
     """The record value of ``<app>-notices``, as JSON.
 
-    ``id`` is unique. ``integration`` is absent where the notice is about the whole deployment. ``at`` is UNIX seconds.
-    ``detail`` is one line for people. ``suppressed`` is how many of the same cause and integration were not told since
-    the last one that was.
+    ``id`` is unique. ``integration`` is absent where the notice is about an inbound webhook, which ``webhook`` names, or about
+    the whole deployment. ``at`` is UNIX seconds. ``detail`` is one line for people. ``suppressed`` is how many of the same
+    cause and integration, or webhook, were not told since the last one that was.
     """
 
     id: str
@@ -50,13 +52,15 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str
     integration: str | None = None
     suppressed: int = 0
+    webhook: str | None = None
 
     @property
     def text(self) -> str:
         """All of it in one line."""
         times = "once" if self.suppressed == 1 else f"{self.suppressed} times"
         more = f" (and {times} more before)" if self.suppressed else ""
-        return f"{self.integration or 'worker'}: {_WORDS[self.cause]}: {self.detail}{more}"
+        about = f"webhook {self.webhook}" if self.webhook else self.integration or "worker"
+        return f"{about}: {_WORDS[self.cause]}: {self.detail}{more}"
 
 
 class _Posted(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -68,6 +72,7 @@ class _Posted(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str
     integration: str | None = None
     suppressed: int = 0
+    webhook: str | None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -97,5 +102,6 @@ def webhook_body(notice: Notice, app: str) -> bytes:
             notice.detail,
             notice.integration,
             notice.suppressed,
+            notice.webhook,
         )
     )

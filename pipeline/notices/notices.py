@@ -44,15 +44,21 @@ class Notices:
         self._rule = NoticeRule()
         self._waiting: deque[Notice] = deque(maxlen=most_waiting)
 
-    def tell(self, cause: Cause, integration: str | None, detail: str, *, subject: str = "") -> None:
-        """Something happened that people should know; ``subject`` names the one that it happened to, if there are several."""
-        telling = self._rule.tell(cause, integration, detail, self._clock.monotonic_s(), subject=subject)
+    def tell(
+        self, cause: Cause, integration: str | None, detail: str, *, subject: str = "", webhook: str | None = None
+    ) -> None:
+        """Something happened that people should know.
+
+        ``subject`` names the one that it happened to, if there are several; ``webhook`` the inbound webhook that it is about.
+        """
+        now_s = self._clock.monotonic_s()
+        telling = self._rule.tell(cause, integration, detail, now_s, subject=subject, webhook=webhook)
         if telling is not None:
             self._add(telling)
 
-    def clear(self, cause: Cause, integration: str | None, *, subject: str = "") -> None:
+    def clear(self, cause: Cause, integration: str | None, *, subject: str = "", webhook: str | None = None) -> None:
         """It is over: what is held back of it is no longer true, and is dropped."""
-        self._rule.clear(cause, integration, subject)
+        self._rule.clear(cause, integration, subject, webhook)
 
     def take(self) -> list[Notice]:
         """What is to be sent now."""
@@ -70,11 +76,13 @@ class Notices:
             detail=telling.detail[:_LONGEST_DETAIL],
             integration=telling.integration,
             suppressed=telling.suppressed,
+            webhook=telling.webhook,
         )
         log.warning(
             "notice",
             cause=notice.cause,
             integration=notice.integration,
+            webhook=notice.webhook,
             detail=notice.detail,
             suppressed=notice.suppressed,
         )

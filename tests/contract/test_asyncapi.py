@@ -35,7 +35,8 @@ TYPES: dict[str, Any] = {
 
 @cache
 def whole() -> Any:
-    return document(Topics("source", "{app}-attempts", "{app}-parked", "{app}-dead-letters", "{app}-notices"))
+    own = ("attempts", "parked", "dead-letters", "notices", "inbound-requests", "inbound")
+    return document(Topics("source", *(f"{{app}}-{name}" for name in own)))
 
 
 def resolved(reference: str) -> Any:

@@ -222,7 +222,7 @@ async def test_refused_credentials_end_the_try() -> None:
     [
         (["Email"], ("Email",)),
         ("email, SMS", ("Email", "SMS")),
-        (["Web Push"], ("Safari", "Chrome", "Firefox", "Internet Explorer")),
+        (["Web Push"], ("Safari", "Chrome", "Firefox", "Internet Explorer", "Web")),
         (["Push"], tuple(name for name, channel in CHANNEL_OF_PLATFORM.items() if channel.endswith("push"))),
         ("*", tuple(CHANNEL_OF_PLATFORM)),
     ],

@@ -304,14 +304,14 @@ async def test_a_worker_that_hears_of_an_integration_late_catches_up_before_it_t
     async with workers.worker("one") as one, workers.worker("two") as two:
         await workers.share()
         prompt, late = (one, two) if workers.leader() is one else (two, one)
-        may_go_on, put_to_work = asyncio.Event(), late.integrations._put_to_work
+        may_go_on, put_to_work = asyncio.Event(), late.integrations._follower._put_to_work
         assert put_to_work is not None
 
         async def put_to_work_late(*arguments: Any) -> None:
             await may_go_on.wait()
             await put_to_work(*arguments)
 
-        late.integrations._put_to_work = put_to_work_late
+        late.integrations._follower._put_to_work = put_to_work_late
         lanes = [f"crm-{number}" for number in range(8)]
         for name in lanes:
             await prompt.integrations.apply(Change("create", name, http(name, receiver.url, "A0")), ANA)

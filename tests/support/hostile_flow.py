@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,9 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from aiokafka import AIOKafkaProducer
 
+from pipeline.inbound.outcome import Outcome
+from pipeline.inbound.request import InboundRequest
+from tests.support.inbound_flow import put_requests, request
 from tests.support.worker_process import PARTITIONS, WorkerProcess, eventually
 
 ADMIN = "admin-token-0123456789"
@@ -115,13 +119,32 @@ class HostileFlow(WorkerProcess):
         super().__init__("hostile", brokers, folder)
         self.endpoint = _Endpoint()
         self._cookie = ""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.inbound_port = free.getsockname()[1]
 
     def settings(self) -> dict[str, Any]:
         """With a token for each role, and one whose time is over."""
         tokens = [("anna", "admin", ADMIN), ("olga", "operator", OPERATOR), ("vera", "viewer", VIEWER)]
         named: list[dict[str, Any]] = [{"name": name, "role": role, "token": token} for name, role, token in tokens]
         named.append({"name": "emil", "role": "admin", "token": EXPIRED, "expires": "2020-01-01"})
-        return {**super().settings(), "view": {"tokens": named}}
+        return {
+            **super().settings(),
+            "view": {"tokens": named},
+            "inbound": {"port": self.inbound_port, "webhooks": [self._webhook()]},
+            "segment_destination": {"applications": {"APP": "segment-token-0123456789"}},
+        }
+
+    def _webhook(self) -> dict[str, Any]:
+        return {
+            "id": "spelled",
+            "name": SCRIPT,
+            "event": IMAGE,
+            "application": "APP",
+            "identify": {"by": "user_id", "field": "id"},
+            "attributes": {FORMULA: f"[{json.dumps(SCRIPT)}]"},
+            "sample": json.dumps(dict.fromkeys(HOSTILE[:-1], LINK)).replace("${", "$${"),
+            "secret": "a-secret-of-a-webhook-0123456789",
+        }
 
     def integrations(self) -> list[dict[str, Any]]:
         """Those of ``faust.yml``."""
@@ -150,6 +173,7 @@ class HostileFlow(WorkerProcess):
         """Start, send everything, and wait until it is where it ends."""
         self.start()
         asyncio.run(self._publish())
+        asyncio.run(put_requests(self.brokers, self.app, [*_requests()]))
         eventually(lambda: len(self.rows("/attempts", "attempts", integration="taking")) >= 3, "events are delivered")
         eventually(lambda: self.rows("/attempts", "attempts", integration="refusing"), "events are refused")
         eventually(
@@ -157,6 +181,8 @@ class HostileFlow(WorkerProcess):
             "unreadable ones are dead letters",
         )
         eventually(lambda: self.rows("/integrations/gathering/window", "events"), "a window is open")
+        eventually(lambda: len(self.rows("/webhooks/requests", "requests")) > len(HOSTILE), "requests are in the log")
+        eventually(lambda: self.rows("/users", "users"), "users are known")
         made = self.send("POST", "/api/v1/integrations", self.settings_of("kept"))
         assert made.status == 201, made.text
         count = len(self.rows("/parked", "parked", size=1000))
@@ -286,6 +312,16 @@ class HostileFlow(WorkerProcess):
         self.endpoint.close()
 
 
+def _requests() -> Iterator[InboundRequest]:
+    """Requests to a webhook that say what means harm wherever they can say anything."""
+    now_s = time.time()
+    for number, text in enumerate(HOSTILE):
+        at_s = now_s - number
+        yield request("spelled", user=text[:500], at_s=at_s, body=json.dumps({"id": text}).encode(), key=text[:100])
+        yield request("spelled", Outcome.MALFORMED_JSON, at_s=at_s - 0.5, body=text.encode(), detail=text[:300])
+    yield request(SCRIPT, Outcome.UNKNOWN_WEBHOOK, by="", user="", at_s=now_s - 60)
+
+
 def _first(path: str, section: str, **names: str) -> Any:
     def steps(flow: HostileFlow) -> dict[str, Any]:
         row = flow.rows(path, section)[0]
@@ -315,6 +351,13 @@ _EXAMPLES: dict[str, Any] = {
     "/integrations/{id}/edit": _OF_API,
     "/integrations/{id}/duplicate": _OF_FILE,
     "/integrations/{id}/preview": _OF_FILE,
+    "/webhooks/{id}": {"id": "spelled"},
+    "/webhooks/{id}/url": {"id": "spelled"},
+    "/webhooks/{id}/edit": {"id": "spelled"},
+    "/webhooks/requests/{partition}/{offset}": _first(
+        "/webhooks/requests", "requests", partition="partition", offset="offset"
+    ),
+    "/users/{application}/{key}": _first("/users", "users", application="application", key="key"),
     "/replays/{id}": _first("/replays", "replays", id="id"),
     "/audit/{revision}": _first("/audit", "audit", revision="revision"),
     "/tables/{table}": {"table": "windows"},
