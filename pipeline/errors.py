@@ -21,6 +21,7 @@
     │   ├── ConflictError            it was changed meanwhile, or exists already (409, 412)
     │   ├── InvalidChangeError       an integration with mistakes, each named (422)
     │   └── UnavailableError         who would have to answer does not, just now (503)
+    │       └── UsersUnavailableError    whoever a request is about cannot be looked up, just now (503)
     ├── UnsupportedFeatureError      a Faust feature that the chunk engine does not offer was used
     └── SendFailedError              the broker did not take a record: the worker stops, nothing is committed
 
@@ -156,6 +157,13 @@ class UnavailableError(ViewError):
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class UsersUnavailableError(UnavailableError):
+    """Redis, where users are looked up, is away, slow or being filled: nobody can be said to exist or not."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
 
 
 class UnsupportedFeatureError(DistributaryError):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from agents.engine import ChunkApp
 from agents.integrations import Integrations
-from agents.topology import Names
+from agents.topology import Names, takes_inbound
 from agents.view.flow_parts import FlowParts
 from agents.view.gather import Gather
 from agents.view.index import IndexService
@@ -39,7 +39,13 @@ class FlowView:
     ) -> None:
         names, peers = Names(settings.app), gather.peers
         self.index = IndexService(
-            brokers, names, peers.owned, lambda: Path(app.conf.datadir) / "view", keep=settings.view.keep, clock=clock
+            brokers,
+            names,
+            peers.owned,
+            lambda: Path(app.conf.datadir) / "view",
+            keep=settings.view.keep,
+            clock=clock,
+            has_inbound=takes_inbound(settings),
         )
         self.replays = Replays(brokers, peers, clock)
         for source in (*indexed_sources(self.index), *replay_sources(self.replays, peers)):

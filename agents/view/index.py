@@ -1,4 +1,4 @@
-"""Keeps a worker's index of attempts, batches, parked batches, dead letters and notices filled from their topics.
+"""Keeps a worker's index of attempts, batches, parked batches, dead letters, notices and inbound requests filled from their topics.
 
 A consumer without a group reads the partitions that the worker owns. How far it came is stored with what it read, so nothing
 is missed and nothing is there twice. A partition that comes is caught up from its topic, slowly, beside the flow; the rows of
@@ -28,7 +28,7 @@ from pipeline.view.index.lines import Feed, Staged
 from pipeline.view.index.search import search, stream
 from pipeline.view.index.settings import Keep
 from pipeline.view.index.store import Index
-from pipeline.view.index.tables import Table
+from pipeline.view.index.tables import INBOUND_REQUESTS, Table
 from pipeline.view.query import Query
 from pipeline.view.source import Answer
 
@@ -69,7 +69,8 @@ class Standing(NamedTuple):
 class IndexService:
     """The index of one worker. ``open`` it on the worker's event loop, ``close`` it before that ends.
 
-    ``owned`` gives the routed partitions that are this worker's just now.
+    ``owned`` gives the routed partitions that are this worker's just now. ``has_inbound`` says that there is a topic of inbound
+    requests.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class IndexService:
         keep: Keep,
         clock: Clock,
         write_every_s: float = WRITE_EVERY_S,
+        has_inbound: bool = False,
     ) -> None:
         self._brokers = brokers
         self._owned = owned
@@ -96,6 +98,8 @@ class IndexService:
             Feed(names.dead_letters, "dead_letters"),
             Feed(names.notices, "notices"),
         ]
+        if has_inbound:
+            self.feeds.append(Feed(names.inbound_requests, "inbound_requests"))
         self._by_topic = {feed.topic: feed for feed in self.feeds}
         self._task: asyncio.Task[None] | None = None
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="index-writer")
@@ -137,6 +141,10 @@ class IndexService:
     def is_catching_up(self) -> bool:
         """Whether what was there when the newest partition came is not all in yet."""
         return any(self._positions.get(tp, 0) < end for tp, end in self._ends.items())
+
+    def holds(self, table: Table) -> bool:
+        """Whether rows of ``table`` are read."""
+        return any(feed.table == table.name for feed in self.feeds)
 
     # asking
 
@@ -343,6 +351,7 @@ class IndexedSource:
     async def answer(self, query: Query, masks: frozenset[Personal]) -> Answer:
         """Find rows; a worker that still catches up says that there are more."""
         is_truncated = self._service.is_catching_up
+        masks = _masks_of(self._table, masks)
         if query.limit is None:
             return Answer(self._all(query, masks), is_truncated=is_truncated)
         found = await self._service.read(lambda cursor: search(cursor, self._table, query, masks))
@@ -356,6 +365,11 @@ class IndexedSource:
 
 def _answer(found: Selected, *, is_truncated: bool) -> Answer:
     return Answer(found.rows, found.has_more, found.matching, found.facets, is_truncated)
+
+
+def _masks_of(table: Table, masks: frozenset[Personal]) -> frozenset[Personal]:
+    """The body of an inbound request may hold anything, in fields of any name: who may not see all of it sees none."""
+    return masks | {Personal.PAYLOAD} if masks and table is INBOUND_REQUESTS else masks
 
 
 def _is_beyond(next_offset: int, ends: dict[TopicPartition, int], topic: str, partition: int) -> bool:

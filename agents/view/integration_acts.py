@@ -8,13 +8,14 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 from yarl import URL
 
+from agents.view.imports import Applied, carry_out
 from agents.view.past_events import Asked, PastEvents, Read
 from agents.view.visit import Visit
 from pipeline.clock import Clock
 from pipeline.config.describe import settings_of_kind
 from pipeline.config.schema import Outbound
 from pipeline.doctor.step import Examination
-from pipeline.errors import ConflictError, InvalidChangeError, NotFoundError, ViewError
+from pipeline.errors import InvalidChangeError, NotFoundError
 from pipeline.integrations.audit import Actor, entry_by
 from pipeline.integrations.changes import Action, Change
 from pipeline.integrations.preview import Preview, Previewer
@@ -24,7 +25,8 @@ from pipeline.integrations.snapshot import Entry, Snapshot
 from pipeline.integrations.stored import AuditEntry, Stored
 from pipeline.integrations.trial import Trial, examine, try_sending
 from pipeline.integrations.written import settings_of
-from pipeline.integrations.yaml_text import Fate, Imported, ImportPlan, Known, export_yaml, plan_import
+from pipeline.integrations.yaml_reading import Fate, Imported, ImportPlan, Known
+from pipeline.integrations.yaml_text import export_yaml, plan_import
 from pipeline.model.integration import Integration
 from pipeline.view.columns import Column, Kind, Row
 from pipeline.view.mask import mask_event
@@ -41,7 +43,6 @@ COLUMNS: Final = (
 )
 """An integration in lists, without its settings."""
 
-_ANY: Final = "*"
 _PAGES: Final = frozenset({"new", "import"})
 
 
@@ -65,13 +66,6 @@ class Previewed(NamedTuple):
 
     preview: Preview
     read: Read
-
-
-class Applied(NamedTuple):
-    """What became of one integration of an import; ``problem`` is empty where it went well."""
-
-    imported: Imported
-    problem: str = ""
 
 
 class IntegrationActs:
@@ -212,24 +206,13 @@ class IntegrationActs:
         )
 
     async def carry_out(self, plan: ImportPlan, visit: Visit) -> list[Applied]:
-        """Do what ``plan`` says, one integration after the other; what fails is told and does not stop the rest.
+        """Do what ``plan`` says; raises ``InvalidChangeError`` where it has mistakes."""
 
-        Raises ``InvalidChangeError`` where the plan has mistakes: nothing is done then.
-        """
-        if plan.mistakes:
-            raise InvalidChangeError([(f"line {line} {key}".strip(), problem) for line, key, problem in plan.mistakes])
-        done = []
-        for imported in plan.integrations:
-            try:
-                if imported.fate is Fate.CREATE:
-                    await self._apply(visit, "create", imported.id, imported.settings)
-                elif imported.fate is Fate.REPLACE:
-                    await self._apply(visit, "replace", imported.id, imported.settings, imported.revision)
-            except ViewError as error:
-                done.append(Applied(imported, str(error)))
-            else:
-                done.append(Applied(imported))
-        return done
+        async def change(imported: Imported) -> None:
+            action: Action = "create" if imported.fate is Fate.CREATE else "replace"
+            await self._apply(visit, action, imported.id, imported.settings, imported.revision)
+
+        return await carry_out(plan, change)
 
 
 def written(entry: Entry) -> dict[str, Any]:
@@ -242,34 +225,6 @@ def written(entry: Entry) -> dict[str, Any]:
 def actor_of(visit: Visit) -> Actor:
     """Who acts, for the audit log."""
     return Actor(visit.person.name, visit.person.role.value, visit.address)
-
-
-def tag_of(entry: Entry) -> str:
-    """The entity tag of an integration: its revision, or ``"file"``."""
-    return f'"{entry.stored.revision}"' if entry.origin == "stored" and entry.stored is not None else '"file"'
-
-
-def expected_revision(if_match: str, entry: Entry, *, is_required: bool = True) -> int | None:
-    """The revision that ``If-Match`` names.
-
-    Raises ``ConflictError`` where it is needed and absent (428), or names another one than there is (412).
-    """
-    if not if_match.strip():
-        if is_required:
-            raise ConflictError(
-                f"say which revision you have seen: send If-Match with the ETag of {entry.integration.id}", status=428
-            )
-        return None
-    current = tag_of(entry)
-    tags = [tag.strip() for tag in if_match.split(",")]
-    if _ANY in tags:
-        return None
-    if current not in tags:
-        who = f", by {entry.stored.changed_by}" if entry.stored is not None else ""
-        raise ConflictError(
-            f"{entry.integration.id} is at {current} now{who}, and If-Match names another; look at it again, then repeat the change"
-        )
-    return entry.stored.revision if entry.origin == "stored" and entry.stored is not None else None
 
 
 def as_json(value: Any) -> Any:

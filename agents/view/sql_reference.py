@@ -16,6 +16,8 @@ from agents.view.sources.partitions import PartitionsSource
 from agents.view.sources.rates import RatesSource
 from agents.view.sources.tables import TableSource, TablesSource
 from agents.view.sources.topics import TopicPartitionsSource, TopicsSource
+from agents.view.sources.users import UsersSource
+from agents.view.sources.webhooks import SegmentCallsSource, WebhooksSource
 from agents.view.sources.workers import WorkersSource
 from pipeline.generated import write_or_check
 from pipeline.view.columns import Columns
@@ -35,6 +37,7 @@ _SOURCES: Final[tuple[tuple[str, Columns], ...]] = (
     *((each.name, each.columns) for each in _OF_INTEGRATIONS),
     *((each.name, each.columns) for each in _OF_LANES),
     *((each.name, each.columns) for each in TABLES),
+    *((each.name, each.columns) for each in (WebhooksSource, SegmentCallsSource, UsersSource)),
     ("replays", JOB_COLUMNS),
     ("replay_rows", ROW_COLUMNS),
     *((each.name, each.columns) for each in _OF_WORKERS),

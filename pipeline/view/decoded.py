@@ -10,6 +10,7 @@ import msgspec
 
 from pipeline.delivery import rows as pending
 from pipeline.errors import CodecError
+from pipeline.inbound.settings import WebhookSettings
 from pipeline.integrations import stored
 from pipeline.integrations.secrets import masked
 from pipeline.model.attempt import decode_parked
@@ -18,8 +19,10 @@ from pipeline.model.events import EventRun
 from pipeline.model.frame import decode_frame
 from pipeline.model.moments import format_hour
 from pipeline.model.section import Section
+from pipeline.view import decoded_inbound
 from pipeline.view.columns import Personal
 from pipeline.view.mask import mask_event, mask_text, mask_value
+from pipeline.view.sample import mask_webhook
 from pipeline.windows import rows as windows
 from pipeline.windows.bodies import join
 
@@ -27,7 +30,13 @@ MOST_EVENTS: Final = 200
 """Events of one row or record that are shown; the others are counted."""
 MOST_TEXT: Final = 64 << 10
 _PENDING: Final = "pending-"
-_RECORDS: Final = {"source": "event", "attempts": "attempt", "notices": "notice", "dead-letters": "dead letter"}
+_RECORDS: Final = {
+    "source": "event",
+    "inbound": "event",
+    "attempts": "attempt",
+    "notices": "notice",
+    "dead-letters": "dead letter",
+}
 _ENGINE: Final = b"\0"
 _SHOWN_SECRETS: Final = frozenset({"kind", "enabled"})
 
@@ -50,7 +59,7 @@ class Decoded(NamedTuple):
     problem: str = ""
 
 
-def decode_table_row(
+def decode_table_row(  # noqa: PLR0911 one return a table
     table: str,
     key: bytes,
     value: bytes | None,
@@ -73,12 +82,16 @@ def decode_table_row(
             return _pending_row(key, value, masks)
         if table == "integrations":
             return _integrations_row(key, value, masks, sections)
+        if table in decoded_inbound.TABLES:
+            return Decoded(
+                decoded_inbound.kind_of(table, key), None, None, decoded_inbound.row(table, key, value, masks)
+            )
     except CodecError as error:
         return Decoded("unknown", None, None, _any(value, masks), str(error))
     return Decoded("row", None, None, _any(value, masks))
 
 
-def read_key(table: str, key: bytes) -> KeyWords:
+def read_key(table: str, key: bytes) -> KeyWords:  # noqa: PLR0911 one return a table
     """What a row of table ``table`` is, by its key alone; ``unknown`` where that is none of the table's."""
     try:
         if table == "windows":
@@ -91,13 +104,15 @@ def read_key(table: str, key: bytes) -> KeyWords:
             return KeyWords(_PENDING_ROWS[row_kind][0], lane, integration_of(lane))
         if table == "integrations":
             found = stored.parse_key(key)
-            return KeyWords(_STORED_ROWS[found.kind], None, None if found.kind == "a" else found.name)
+            return KeyWords(_STORED_ROWS[found.kind], None, None if found.kind in "aw" else found.name)
+        if table in decoded_inbound.TABLES:
+            return KeyWords(decoded_inbound.kind_of(table, key), None, None)
     except CodecError:
         return KeyWords("unknown", None, None)
     return KeyWords("row", None, None)
 
 
-def decode_record(
+def decode_record(  # noqa: PLR0911 one return a topic
     topic_kind: str, value: bytes | None, masks: frozenset[Personal], *, with_events: bool = True
 ) -> Decoded:
     """Read a record of one of the app's topics: ``source``, ``routed``, ``batches``, ``parked``, ``attempts`` or any other."""
@@ -121,6 +136,10 @@ def decode_record(
                 "batch": _batch(batch, masks, with_events=with_events),
             }
             return Decoded("parked", batch.lane, batch.integration_id, told)
+        if topic_kind in decoded_inbound.TOPICS:
+            return Decoded(
+                decoded_inbound.TOPICS[topic_kind], None, None, decoded_inbound.record(topic_kind, value, masks)
+            )
     except (CodecError, msgspec.MsgspecError, ValueError) as error:
         return Decoded("unknown", None, None, _any(value, masks), str(error))
     decoded = _any(value, masks)
@@ -168,7 +187,7 @@ def _window_row(key: bytes, value: bytes | None, masks: frozenset[Personal], *, 
     return Decoded("window", owner.lane, integration, told)
 
 
-_STORED_ROWS: Final = {"i": "integration", "k": "kind", "a": "audit"}
+_STORED_ROWS: Final = {"i": "integration", "w": "webhook", "k": "kind", "a": "audit"}
 _PENDING_ROWS: Final[Mapping[pending.RowKind, tuple[str, type[Any]]]] = {
     pending.RowKind.LANE: ("lane", pending.LaneRow),
     pending.RowKind.BATCH: ("batch", pending.BatchRow),
@@ -202,6 +221,8 @@ def _integrations_row(
         return Decoded(
             "kind", None, found.name, None if value is None else _built(stored.decode_row(stored.KindRow, key, value))
         )
+    if found.kind == "w":
+        return Decoded("webhook", None, None, None if value is None else _webhook(key, value, masks))
     if value is None:
         return Decoded("integration", None, found.name, None)
     row = stored.decode_row(stored.Stored, key, value)
@@ -213,6 +234,11 @@ def _integrations_row(
         else masked(row.settings, section)
     )
     return Decoded("integration", None, found.name, {**_built(row), "settings": shown})
+
+
+def _webhook(key: bytes, value: bytes, masks: frozenset[Personal]) -> dict[str, Any]:
+    row = stored.decode_row(stored.StoredWebhook, key, value)
+    return {**_built(row), "settings": mask_webhook(masked(row.settings, WebhookSettings), masks)}
 
 
 def _frame(value: bytes, masks: frozenset[Personal], *, with_events: bool) -> Decoded:

@@ -1,14 +1,19 @@
 """What the browser looks at: two workers of one deployment, customers whose endpoints work or do not, and what came of it."""
 
+import asyncio
 import json
+import socket
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from pipeline.inbound.outcome import Outcome
+from pipeline.inbound.request import InboundRequest
+from tests.support.inbound_flow import put_requests, request
 from tests.support.viewed_flow import Customers
 from tests.support.worker_pair import ADMIN, VIEWER, Deployment, Worker
 from tests.support.worker_process import eventually
@@ -20,6 +25,23 @@ SECRET = "Bearer a-secret-of-a-customer"
 EVENTS = ("Push Sent", "Push Opened", "Email Sent", "Email Opened")
 PLATFORMS = {"Push Sent": "iOS", "Push Opened": "Android", "Email Sent": "Email", "Email Opened": "Email"}
 HOSTILE = "<script>alert(1)</script>\u202egnp.exe =1+1"
+
+
+WEBHOOK = {
+    "id": "orders",
+    "name": "Orders",
+    "event": "CheckoutSuccess",
+    "application": "CRM",
+    "identify": {"by": "user_id", "field": "user.id"},
+    "attributes": {"total": "total"},
+    "sample": '{"user": {"id": "user-1"}, "total": 99.5}',
+    "secret": "a-secret-of-the-scene-0123456789",
+}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 class Scene:
@@ -41,6 +63,8 @@ class Scene:
                 ],
                 "views": [{"title": "Server errors", "path": "/attempts?status__gt=499"}],
             },
+            inbound={"port": _free_port(), "public_url": "https://hooks.example", "webhooks": [WEBHOOK]},
+            segment_destination={"applications": {"CRM": "segment-token-of-the-scene"}},
         )
         self.workers: list[Worker] = []
         # The browser's own event loop runs in the thread of the tests, so what wants a loop gets another thread.
@@ -59,10 +83,17 @@ class Scene:
         self.send("CRM", 60)
         self.send("BILLING", 25)
         self.send("MAILINGS", 25)
+        self.receive(
+            request("orders"),
+            request("orders", Outcome.AUTH_REJECTED, by="", user=""),
+            request("orders", body=json.dumps({"user": HOSTILE}).encode()),
+        )
         self.publish([b"this is no JSON", b'{"event_name": "Push Sent"}', HOSTILE.encode()])
         self.await_rows("/batches", "batches", 6, outcome="delivered")
         self.await_rows("/parked", "parked", 2)
         self.await_rows("/dead-letters", "dead_letters", 3)
+        self.await_rows("/webhooks/requests", "requests", 3)
+        self.await_rows("/users", "users", 3)
 
     def stop(self) -> None:
         """End everything."""
@@ -137,6 +168,13 @@ class Scene:
         ]
         self.publish(json.dumps(each).encode() for each in made)
         return [each["uuid"] for each in made]
+
+    def receive(self, *requests: InboundRequest) -> None:
+        """Put requests to webhooks where the listener puts them."""
+        self._aside.submit(self._receive, requests).result(30)
+
+    def _receive(self, requests: Sequence[InboundRequest]) -> None:
+        asyncio.run(put_requests(self.deployment.brokers, self.deployment.app, requests))
 
     def send_much(self, count: int) -> None:
         """Publish events that no integration takes: something to search through."""

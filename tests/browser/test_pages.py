@@ -19,6 +19,9 @@ NAVIGATION = {
     "Replays": "/replays",
     "Events": "/events",
     "Notices": "/notices",
+    "Webhooks": "/webhooks",
+    "Segment": "/segment",
+    "Users": "/users",
     "Audit": "/audit",
     "Tables": "/tables",
     "Topics": "/topics",
@@ -34,6 +37,8 @@ FURTHER = {
     "one attempt": ("/attempts?status=503", "attempts"),
     "one dead letter": ("/dead-letters", "dead_letters"),
     "one event": ("/events", "events"),
+    "one inbound request": ("/webhooks/requests", "requests"),
+    "one user": ("/users?application=CRM", "users"),
     "one table": ("/tables", "tables"),
     "one topic": ("/topics", "topics"),
     "one worker": ("/workers", "workers"),
@@ -53,6 +58,12 @@ FORMS = {
     "sql answer": "/sql?q=SELECT+*+FROM+attempts+LIMIT+20",
     "sql mistake": "/sql?q=SELEC+1",
     "no such page": "/nowhere",
+    "webhook": "/webhooks/orders",
+    "webhook url": "/webhooks/orders/url",
+    "all requests": "/webhooks/requests",
+    "new webhook": "/webhooks/new",
+    "webhook of the file": "/webhooks/orders/edit",
+    "user search": "/users?by=email&value=user-1%40mail.example",
     "filtered": "/attempts?status__gt=499&facet=integration&sort=-status&refresh=60",
     "nothing found": "/batches?lane=nobody",
 }
@@ -91,7 +102,9 @@ def test_a_page_is_for_everybody(reader: Page, scene: Scene, picture: Callable[[
     assert {where: what for where, what in found.items() if what} == {}
 
 
-@pytest.mark.parametrize("name", [*NAVIGATION, "one batch", "one attempt", "new http", "import", "replay parked"])
+@pytest.mark.parametrize(
+    "name", [*NAVIGATION, "one batch", "one attempt", "new http", "new webhook", "webhook", "import", "replay parked"]
+)
 def test_a_page_is_walked_by_keyboard(reader: Page, scene: Scene, name: str) -> None:
     go(reader, scene, name)
 

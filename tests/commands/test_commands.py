@@ -110,6 +110,20 @@ def test_check_says_that_a_file_is_good(shell: Shell):
     assert shell.run("check") == (0, ["good: 2 integrations, 1 of them enabled"], [])
 
 
+INBOUND = """
+inbound:
+  webhooks:
+    - {id: a, name: A, event: Paid, application: A, identify: {by: hwid, field: device}, secret: secret-of-the-file}
+    - {id: b, name: B, event: Paid, application: A, identify: {by: hwid, field: device}, secret: secret-of-the-file, enabled: false}
+"""
+
+
+def test_check_counts_the_webhooks_of_a_file_that_has_a_listener(shell: Shell):
+    shell.write("faust.yml", INBOUND)
+    counted = "good: 0 integrations, 0 of them enabled; 2 inbound webhooks, 1 of them enabled"
+    assert shell.run("check") == (0, [counted], [])
+
+
 UNREADABLE = """
 app: test
 integrations:

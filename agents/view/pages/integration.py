@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from agents.commands.sender import RecordSender
 from agents.view.gather import Gather, Gathered
-from agents.view.integration_acts import IntegrationActs, actor_of, tag_of
+from agents.view.integration_acts import IntegrationActs, actor_of
 from agents.view.pages.browsing import each
+from agents.view.revisions import tag_of
 from agents.view.server import View, Visit
 from agents.view.sources.state import WorkerState
 from agents.view.visit import Done

@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from agents.view.integration_acts import IntegrationActs, expected_revision, tag_of
-from agents.view.pages.integrations_api import shown_plan
+from agents.view.imports import shown_plan
+from agents.view.integration_acts import IntegrationActs
 from agents.view.pages.preview import COUNTS, MINUTES, asked_of, facts_of, sections_of, sentence_of
+from agents.view.revisions import expected_revision, tag_of
 from agents.view.server import View
 from agents.view.visit import Done, Visit
 from pipeline.errors import ConflictError, ForbiddenError, InvalidChangeError, NotFoundError, ViewQueryError
@@ -21,7 +22,7 @@ from pipeline.integrations.form_values import (
 )
 from pipeline.integrations.secrets import restored
 from pipeline.integrations.snapshot import Entry
-from pipeline.integrations.yaml_text import Fate
+from pipeline.integrations.yaml_reading import Fate
 from pipeline.model.integration import Integration
 from pipeline.sinks.registry import SINKS
 from pipeline.view.columns import Column, Columns, Kind, Row

@@ -25,6 +25,7 @@ MOST_RAW_BYTES: Final = 16 << 10
 _LARGEST_OFFSET: Final = 2**63 - 1
 _OFFSET_DIGITS: Final = 19
 _HEX: Final = "hex"
+_KEYED_BY_PEOPLE: Final = frozenset({"source", "dead-letters", "inbound", "user-updates", "table users"})
 
 _RECORDS: Final[Columns] = (
     Column("offset", "Offset", Kind.INTEGER, "Its place.", link="/topics/{topic}/{partition}/{offset}"),
@@ -137,7 +138,7 @@ class TopicPages:
     ) -> Row:
         decoded = self._decoded(record, kind, masks, with_events=with_events)
         key = None if record.key is None else key_text(record.key)
-        if kind in {"source", "dead-letters"} and key and Personal.USER_ID in masks:
+        if kind in _KEYED_BY_PEOPLE and key and Personal.USER_ID in masks:
             key = mask_value(Personal.USER_ID, key)  # it is the user's id, or the device's
         return {
             "offset": record.offset,

@@ -68,4 +68,4 @@ class AttemptCounts:
 
 def indexed_sources(service: IndexService) -> list[Source]:
     """All of them, for :meth:`Gather.offer`."""
-    return [*(IndexedSource(service, table) for table in TABLES), AttemptCounts(service)]
+    return [*(IndexedSource(service, table) for table in TABLES if service.holds(table)), AttemptCounts(service)]

@@ -26,8 +26,8 @@ from pipeline.view.sql.run import SqlQuery, SqlRunner, link
 
 DEADLINE_S: Final = 5.0
 """How long a worker may take for its first rows: nobody looks at half a table."""
-NO_TABLES: Final = frozenset({"attempt_counts"})
-"""Sources that count on demand what SQL counts itself."""
+NO_TABLES: Final = frozenset({"attempt_counts", "user_links"})
+"""Sources that answer only what they are asked for: counts, which SQL counts itself, and single links."""
 ROWS_AT_ONCE: Final = 200
 
 _encoder = msgspec.json.Encoder()

@@ -13,7 +13,7 @@ from typing import Final
 from agents.engine import ChunkTable
 from agents.view.sources.ledger import names_of
 from agents.view.sources.state import WorkerState
-from pipeline.errors import UnavailableError
+from pipeline.errors import UnavailableError, ViewQueryError
 from pipeline.model.section import Section
 from pipeline.sinks.registry import SINKS
 from pipeline.view.apply import is_after, matches
@@ -31,6 +31,7 @@ BUDGET_S: Final = 0.7
 SECTIONS: Final[Mapping[str, type[Section]]] = {spec.kind: spec.settings for spec in SINKS}
 _RAW: Final = "raw value"  # beside the columns until the row is decoded; no column has such a name
 _DECODED: Final = frozenset({"value", "problem"})
+_OF_PEOPLE: Final = frozenset({"users"})
 _AFTER: Final = b"\xff"
 
 
@@ -117,6 +118,8 @@ class TableSource:
 
     async def answer(self, query: Query, masks: frozenset[Personal]) -> Answer:
         """Find rows of this worker."""
+        if masks and self.table.name in _OF_PEOPLE:
+            raise ViewQueryError(f"the keys of table {self.table.name} name people, who are masked for you; see /users")
         asked = masked_query(query, self.columns, masks)
         is_by_key = query.sort == self.sort and not query.is_descending
         if query.limit is None:

@@ -64,7 +64,19 @@ class TopicFigures:
             names.parked: "parked",
             names.dead_letters: "dead-letters",
             names.notices: "notices",
+            **self._inbound(),
             **tables,
+        }
+
+    def _inbound(self) -> dict[str, str]:
+        """Those that are there only where something can come in."""
+        names = self._state.topology.names
+        if self._state.topology.inbound is None:
+            return {}
+        return {
+            names.inbound_requests: "inbound-requests",
+            names.inbound: "inbound",
+            names.user_updates: "user-updates",
         }
 
     def _tables(self) -> list[Any]:

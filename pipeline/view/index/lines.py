@@ -10,12 +10,15 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from pipeline.errors import CodecError
+from pipeline.inbound.request import decode as decode_request
 from pipeline.model.attempt import decode_parked
 from pipeline.model.batch import Request, decode_batch
 from pipeline.view.index.tables import place_of
 
 PREVIEW_BYTES: Final = 200
 LONGEST_KEY: Final = 200
+BODY_CHARS: Final = 1000
+"""How much of an inbound request's body the index keeps; the topic has more of it."""
 
 _encode = msgspec.json.Encoder().encode
 _NUL: Final = "\u2400"
@@ -170,15 +173,51 @@ def _dead_letter_line(record: KafkaRecord, partition: int, _kind: str | None) ->
     )
 
 
+def _request_line(record: KafkaRecord, partition: int, _kind: str | None) -> bytes:
+    request = decode_request(record.value)
+    outcome = request.outcome
+    told = {
+        "place": place_of(partition, record.offset),
+        "partition": partition,
+        "offset": record.offset,
+        "at": request.at_s,
+        "result": "success" if outcome.is_success else "failed",
+        "reason": None if outcome.is_success else outcome.label,
+        "outcome": outcome,
+        "webhook": request.webhook_id[:LONGEST_KEY] or None,
+        "identified_by": request.identifier_by or None,
+        "preview": request.body[:BODY_CHARS] or None,
+        "events": len(request.events),
+        "disregarded": sum(request.disregarded.values()),
+        "reasons": _encode(request.disregarded).decode() if request.disregarded else None,
+        "is_first_part": request.is_first_part,
+        "status": request.status,
+        "source": request.source,
+        "call": request.call or None,
+        "application": request.application[:LONGEST_KEY] or None,
+        "detail": request.detail or None,
+        "user_key": request.user_key or None,
+        "key": request.key[:LONGEST_KEY] or None,
+        "address": request.address or None,
+        "bytes": request.size_bytes,
+        "id": request.request_id,
+    }
+    if request.identifier_by in _IDENTIFIERS:
+        told[request.identifier_by] = request.identifier[:LONGEST_KEY] or None
+    return _encode({name: _shown(value) if isinstance(value, str) else value for name, value in told.items()})
+
+
 def _shown(text: str) -> str:
     """DuckDB's JSON reader takes a zero character for the end."""
     return text.replace("\0", _NUL)
 
 
+_IDENTIFIERS: Final = frozenset({"user_id", "email", "phone", "hwid"})
 _LINES: Final[dict[str, Any]] = {
     "attempts": _json_line,
     "batches": _batch_line,
     "parked": _parked_line,
     "dead_letters": _dead_letter_line,
     "notices": _json_line,
+    "inbound_requests": _request_line,
 }

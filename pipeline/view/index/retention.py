@@ -12,6 +12,7 @@ _AGES: Final = (
     ("replays", "at"),
     ("dead_letters", "at"),
     ("notices", "at"),
+    ("inbound_requests", "at"),
 )
 
 

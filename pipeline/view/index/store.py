@@ -41,8 +41,15 @@ _READ: Final = {
         "source_offset": "BIGINT", "source_at": "DOUBLE", "bytes": "BIGINT", "key": "VARCHAR", "preview": "VARCHAR",
     },
     "notices": {
-        **_PLACE, "id": "VARCHAR", "cause": "VARCHAR", "at": "DOUBLE", "integration": "VARCHAR", "detail": "VARCHAR",
-        "suppressed": "BIGINT",
+        **_PLACE, "id": "VARCHAR", "cause": "VARCHAR", "at": "DOUBLE", "integration": "VARCHAR", "webhook": "VARCHAR",
+        "detail": "VARCHAR", "suppressed": "BIGINT",
+    },
+    "inbound_requests": {
+        **_PLACE, "at": "DOUBLE", "result": "VARCHAR", "reason": "VARCHAR", "webhook": "VARCHAR", "identified_by": "VARCHAR",
+        "user_id": "VARCHAR", "email": "VARCHAR", "phone": "VARCHAR", "hwid": "VARCHAR", "preview": "VARCHAR", "events": "BIGINT",
+        "disregarded": "BIGINT", "reasons": "VARCHAR", "is_first_part": "BOOLEAN", "status": "INTEGER", "outcome": "VARCHAR", "source": "VARCHAR",
+        "call": "VARCHAR", "application": "VARCHAR", "detail": "VARCHAR", "user_key": "VARCHAR", "key": "VARCHAR",
+        "address": "VARCHAR", "bytes": "BIGINT", "id": "VARCHAR",
     },
 }  # fmt: skip
 """The keys of each table's lines; others are left alone."""
@@ -64,6 +71,7 @@ _MADE: Final = {
     """,
     "dead_letters": "*",
     "notices": "* REPLACE (coalesce(suppressed, 0) AS suppressed)",
+    "inbound_requests": "*",
 }
 """What is made of the lines."""
 
@@ -165,7 +173,7 @@ class Index:
         fresh = staged.lines.keys()
         if "batches" in fresh:
             cursor.execute("INSERT INTO waiting_batches BY NAME SELECT * FROM new_batches")
-        for table in ("attempts", "parked", "dead_letters", "notices"):
+        for table in ("attempts", "parked", "dead_letters", "notices", "inbound_requests"):
             if table in fresh:
                 cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM new_{table}")
         if staged.has_replays:

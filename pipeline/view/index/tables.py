@@ -11,7 +11,7 @@ from pipeline.view.columns import Column, Columns, Kind, Personal
 
 OFFSET_BITS: Final = 40
 PARTITION_BITS: Final = 10
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _KINDS: Final = tuple(spec.kind for spec in SINKS)
 
@@ -175,6 +175,7 @@ NOTICES: Final = Table(
         Column("at", "Time", Kind.TIME),
         Column("cause", "Cause", Kind.STATE),
         _INTEGRATION,
+        Column("webhook", "Webhook", Kind.CODE, "The inbound webhook that it is about.", link="/webhooks/{webhook}"),
         Column("detail", "Detail", Kind.TEXT),
         Column(
             "suppressed", "Not told before", Kind.INTEGER, "How many of the same were held back since the last one."
@@ -187,7 +188,78 @@ NOTICES: Final = Table(
     time="at",
 )
 
-TABLES: Final = (ATTEMPTS, BATCHES, PARKED, DEAD_LETTERS, NOTICES)
+INBOUND_REQUESTS: Final = Table(
+    "inbound_requests",
+    "inbound_requests",
+    (
+        Column("at", "Time", Kind.TIME, "When it came.", link="/webhooks/requests/{partition}/{offset}"),
+        Column("result", "Result", Kind.STATE, "success or failed."),
+        Column("reason", "Why it failed", Kind.TEXT, "The reason in words; none where it was taken."),
+        Column("webhook", "Webhook", Kind.CODE, "Whose address it came to.", link="/webhooks/{webhook}"),
+        Column(
+            "identified_by", "Identified by", Kind.STATE, "What the user is known by: user_id, email, phone or hwid."
+        ),
+        Column("user_id", "User ID", Kind.CODE, "The identifier, where it is a user id.", personal=Personal.USER_ID),
+        Column("email", "Email", Kind.CODE, "The identifier, where it is an address.", personal=Personal.EMAIL),
+        Column("phone", "Phone", Kind.CODE, "The identifier, where it is a phone number.", personal=Personal.PHONE),
+        Column("hwid", "HWID", Kind.CODE, "The identifier, where it is a device.", personal=Personal.HWID),
+        Column(
+            "preview",
+            "Payload",
+            Kind.JSON,
+            "The beginning of the body; the page of the request has more of it.",
+            is_sortable=False,
+            personal=Personal.PAYLOAD,
+        ),
+        Column("events", "Events", Kind.INTEGER, "How many events it fired."),
+        Column("disregarded", "Disregarded", Kind.INTEGER, "Events of a Segment call that could not be taken."),
+        Column(
+            "reasons", "Because", Kind.JSON, "Disregarded events, counted by reason.", is_sortable=False, is_wide=True
+        ),
+        Column("status", "Status", Kind.INTEGER, "The HTTP status that was answered."),
+        Column(
+            "is_first_part",
+            "First part",
+            Kind.FLAG,
+            "A call of Segment's has a row for each partition that its users are in; one of them is the first.",
+            is_wide=True,
+        ),
+        Column("outcome", "Outcome", Kind.CODE, "The same as result and reason, in a word.", is_wide=True),
+        Column("source", "Source", Kind.STATE, "webhook or segment.", is_wide=True),
+        Column("call", "Call", Kind.CODE, "Which of Segment's calls it was.", is_wide=True),
+        Column("application", "Application", Kind.CODE, "The application's code.", is_wide=True),
+        Column(
+            "detail",
+            "Detail",
+            Kind.TEXT,
+            "More on what is wrong; may quote the request.",
+            is_sortable=False,
+            is_wide=True,
+            personal=Personal.PAYLOAD,
+        ),
+        Column(
+            "user_key", "User", Kind.CODE, "The user's key in the directory.", is_wide=True, personal=Personal.PAYLOAD
+        ),
+        Column(
+            "key",
+            "Idempotency key",
+            Kind.CODE,
+            "What the sender called it by.",
+            is_sortable=False,
+            is_wide=True,
+            personal=Personal.PAYLOAD,
+        ),
+        Column("address", "From", Kind.CODE, "The address that it came from.", is_wide=True),
+        Column("bytes", "Size", Kind.BYTES, "The size of its body.", is_wide=True),
+        Column("id", "Id", Kind.CODE, "The request's own id.", is_wide=True),
+        _PARTITION,
+        _OFFSET,
+        _PLACE,
+    ),
+    time="at",
+)
+
+TABLES: Final = (ATTEMPTS, BATCHES, PARKED, DEAD_LETTERS, NOTICES, INBOUND_REQUESTS)
 
 _BATCH_COLUMNS = """
     place BIGINT, "partition" INTEGER, "offset" BIGINT, kind VARCHAR, lane VARCHAR, integration VARCHAR, batch VARCHAR,
@@ -223,12 +295,19 @@ CREATE TABLE IF NOT EXISTS dead_letters (
 );
 CREATE TABLE IF NOT EXISTS notices (
     place BIGINT, "partition" INTEGER, "offset" BIGINT, id VARCHAR, cause VARCHAR, "at" DOUBLE, integration VARCHAR,
-    detail VARCHAR, suppressed BIGINT
+    webhook VARCHAR, detail VARCHAR, suppressed BIGINT
+);
+CREATE TABLE IF NOT EXISTS inbound_requests (
+    place BIGINT, "partition" INTEGER, "offset" BIGINT, "at" DOUBLE, result VARCHAR, reason VARCHAR, webhook VARCHAR,
+    identified_by VARCHAR, user_id VARCHAR, email VARCHAR, phone VARCHAR, hwid VARCHAR, preview VARCHAR, events BIGINT,
+    disregarded BIGINT, reasons VARCHAR, is_first_part BOOLEAN, status INTEGER, outcome VARCHAR, source VARCHAR, call VARCHAR, application VARCHAR,
+    detail VARCHAR, user_key VARCHAR, "key" VARCHAR, address VARCHAR, "bytes" BIGINT, id VARCHAR
 );
 CREATE VIEW IF NOT EXISTS all_batches AS SELECT * FROM batches UNION ALL SELECT * FROM waiting_batches;
 """
 
 OF_PARTITIONS: Final = (
-    "attempts", "batches", "waiting_batches", "unplaced", "replays", "parked", "dead_letters", "notices", "positions",
+    "attempts", "batches", "waiting_batches", "unplaced", "replays", "parked", "dead_letters", "notices",
+    "inbound_requests", "positions",
 )  # fmt: skip
 """All tables whose rows leave with their partition."""

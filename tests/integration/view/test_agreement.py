@@ -25,6 +25,9 @@ ELSEWHERE = {
     "/integrations/new": {"fields"},
     "/integrations/{id}/edit": {"fields"},
     "/integrations/{id}/duplicate": {"fields"},
+    "/webhooks/new": {"fields"},
+    "/webhooks/{id}/edit": {"fields"},
+    "/webhooks/{id}/url": {"request"},
 }
 """Sections that HTML shows as a picture or otherwise."""
 

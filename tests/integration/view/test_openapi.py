@@ -1,4 +1,4 @@
-"""What the document promises holds: every operation of the integrations' API is fuzzed from it."""
+"""What the document promises holds: every operation of the API is fuzzed from it."""
 
 import asyncio
 from collections.abc import Iterator
@@ -16,7 +16,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from pipeline.config.describe import keys_of
+from pipeline.inbound.settings import WebhookSettings
 from pipeline.integrations.openapi import DOCUMENT, INTEGRATIONS, document
+from pipeline.integrations.webhook_operations import WEBHOOKS
 from pipeline.view.settings import Token, ViewSettings
 from tests.integration.view.conftest import Serve
 from tests.support.kept_integrations import Desk
@@ -31,6 +34,14 @@ CHECKS = [
     response_schema_conformance,
 ]
 EXAMPLES = 25
+WEBHOOK = {
+    "id": "of-file",
+    "name": "Of the file",
+    "event": "Paid",
+    "application": "A",
+    "identify": {"by": "email", "field": "email"},
+    "secret": "secret-of-the-file",
+}
 
 
 async def found_at(url: str) -> dict[str, Any]:
@@ -67,13 +78,22 @@ def fuzz(found: dict[str, Any], url: str) -> list[str]:
 @pytest.mark.slow
 async def test_every_operation_answers_as_the_document_says(serve: Serve) -> None:
     # Plain http is not permitted, and no address is public: what is tried leads nowhere.
-    desk = Desk({"id": "of-file", "kind": "email", "url": "https://mail.invalid/"}, allow_networks=[], allow_http=False)
+    in_file = {"id": "of-file", "kind": "email", "url": "https://mail.invalid/"}
+    desk = Desk(in_file, inbound={"webhooks": [WEBHOOK]}, allow_networks=[], allow_http=False)
     served = await serve(TOKENS, desk.register)
     found = await found_at(served.url)
 
     asked = await asyncio.to_thread(fuzz, found, served.url)
 
-    assert f"PUT {INTEGRATIONS}/{{id}}" in asked
+    assert {f"PUT {INTEGRATIONS}/{{id}}", f"POST {WEBHOOKS}/{{id}}/rotate"} <= {*asked}
+
+
+def test_a_webhook_of_the_document_is_one_that_can_be_made() -> None:
+    schema = document([], needs_sign_in=False)["components"]["schemas"]
+
+    assert {*schema["WebhookSettings"]["properties"]} == {*keys_of(WebhookSettings)}
+    assert schema["WebhookSettings"]["required"] == ["name", "event", "application", "identify"]
+    assert schema["WebhookSettings"]["properties"]["identify"]["$ref"] == "#/components/schemas/Identify"
 
 
 async def test_every_page_is_in_the_document_as_json(serve: Serve) -> None:
