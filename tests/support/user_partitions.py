@@ -2,6 +2,7 @@
 
 import random
 from collections import defaultdict, deque
+from typing import Any
 
 from pipeline.model.placement import partition_of
 from pipeline.users.rows import LINKS, USERS, Link, User, decode_row, link_of_key
@@ -10,6 +11,7 @@ from pipeline.users.updates import Update, decode_update, encode_update
 
 PARTITIONS = 4
 OUTSIDE = -1
+NOW_US = 10**15
 
 
 class Partitions:
@@ -21,8 +23,10 @@ class Partitions:
         self.tags = tags
         self.stages = [self._new_stage(number) for number in range(PARTITIONS)]
         self._on_the_way: defaultdict[tuple[int, int], deque[bytes]] = defaultdict(deque)
+        self._logs: list[list[bytes]] = [[] for _ in range(PARTITIONS)]
+        self._next = [0] * PARTITIONS
+        self._committed = [0] * PARTITIONS
         self.told = 0
-        self.entries = []
 
     def _new_stage(self, number: int) -> UserStage:
         return UserStage(self.tables[number].get, PARTITIONS, self.tags)
@@ -32,35 +36,41 @@ class Partitions:
         for update in updates:
             self._on_the_way[OUTSIDE, partition_of(update.place, PARTITIONS)].append(encode_update(update))
 
-    def settle(self, now_us: int = 10**15, *, most: int = 100_000) -> None:
-        """Until nothing is on the way."""
-        while any(self._on_the_way.values()):
-            lane = self._random.choice([lane for lane, waiting in self._on_the_way.items() if waiting])
-            self._handle(lane[1], [self._on_the_way[lane].popleft()], now_us)
+    def settle(self, *, dies: float = 0.0, most: int = 100_000) -> None:
+        """Until nothing is on the way. ``dies`` is how likely it is, each time, that a partition dies instead of going on.
+
+        One that dies has sent its follow-ups and stored nothing of the update at hand, and goes on where it committed last.
+        """
+        while steps := self._steps():
+            kind, which = self._random.choice(steps)
+            if kind == "arrive":
+                self._logs[which[1]].append(self._on_the_way[which].popleft())
+            elif self._random.random() < dies:
+                self._handle(which, is_stored=False)
+                self._next[which] = self._committed[which]
+            else:
+                self._handle(which, is_stored=True)
+                self._next[which] += 1
+                if self._random.random() < 0.3:
+                    self._committed[which] = self._next[which]
             most -= 1
             assert most, "the partitions do not come to rest"
+        self._committed = list(self._next)
 
-    def settle_with_crashes(self, now_us: int = 10**15) -> None:
-        """The same, but now and then a partition dies with its follow-ups sent and its rows not stored, and does it again."""
-        while any(self._on_the_way.values()):
-            lane = self._random.choice([lane for lane, waiting in self._on_the_way.items() if waiting])
-            if self._random.random() < 0.2:
-                self._handle(lane[1], [self._on_the_way[lane][0]], now_us, is_stored=False)
-            else:
-                self._handle(lane[1], [self._on_the_way[lane].popleft()], now_us)
+    def _steps(self) -> list[tuple[str, Any]]:
+        arriving = [("arrive", lane) for lane, waiting in self._on_the_way.items() if waiting]
+        return arriving + [("handle", each) for each in range(PARTITIONS) if self._next[each] < len(self._logs[each])]
 
-    def _handle(self, number: int, values: list[bytes], now_us: int, *, is_stored: bool = True) -> None:
+    def _handle(self, number: int, *, is_stored: bool) -> None:
         stage = self.stages[number]
-        for value in values:
-            self.told += 1
-            stage.apply(decode_update(value), now_us)
+        self.told += 1
+        stage.apply(decode_update(self._logs[number][self._next[number]]), NOW_US)
         writes = stage.take()
         for target, updates in writes.sent.items():
             self._on_the_way[number, target].extend(updates)
         if not is_stored:
             self.stages[number] = self._new_stage(number)
             return
-        self.entries += writes.entries
         for key, row in writes.rows:
             if row is None:
                 self.tables[number].pop(key, None)

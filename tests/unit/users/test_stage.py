@@ -66,7 +66,7 @@ def test_each_identifier_names_one_user_who_has_it_whatever_the_order(updates, s
 def test_the_same_holds_where_partitions_die_between_what_they_tell_and_what_they_store(updates, seed):
     partitions = Partitions(seed)
     partitions.tell(*updates)
-    partitions.settle_with_crashes()
+    partitions.settle(dies=0.2)
     partitions.check()
 
 
@@ -105,7 +105,7 @@ def test_deleting_a_user_removes_all_that_named_it(updates, user_id, seed, crash
     key = key_of_user(user_id)
     before = [user for user in partitions.users() if user.key == key]
     partitions.tell(deletion(key))
-    (partitions.settle_with_crashes if crashes else partitions.settle)()
+    partitions.settle(dies=0.2 if crashes else 0.0)
     partitions.check()
 
     assert not [user for user in partitions.users() if user.key == key]
