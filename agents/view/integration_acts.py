@@ -134,8 +134,7 @@ class IntegrationActs:
         name = settings.get("id")
         if not isinstance(name, str) or not name:
             raise InvalidChangeError([("id", "is missing: the integration's name, 1 to 64 of a-z, 0-9 and -")])
-        if name in _PAGES:
-            raise InvalidChangeError([("id", f"{name} is the address of a page here; choose another id")])
+        _check_name(name)
         return await self._apply(visit, "create", name, settings)
 
     async def replace(self, name: str, settings: Mapping[str, Any], expected: int | None, visit: Visit) -> Stored:
@@ -200,10 +199,12 @@ class IntegrationActs:
             entry = snapshot.get(name)
             return None if entry is None else _known(entry)
 
+        def read(settings: Mapping[str, Any]) -> Integration:
+            _check_name(str(settings.get("id")))
+            return read_integration(settings, self._outbound)
+
         # Reading megabytes of YAML takes seconds, and events flow on this loop.
-        return await asyncio.to_thread(
-            plan_import, text, variables, known, lambda settings: read_integration(settings, self._outbound)
-        )
+        return await asyncio.to_thread(plan_import, text, variables, known, read)
 
     async def carry_out(self, plan: ImportPlan, visit: Visit) -> list[Applied]:
         """Do what ``plan`` says; raises ``InvalidChangeError`` where it has mistakes."""
@@ -230,6 +231,12 @@ def actor_of(visit: Visit) -> Actor:
 def as_json(value: Any) -> Any:
     """What a typed answer looks like as JSON."""
     return msgspec.to_builtins(value)
+
+
+def _check_name(name: str) -> None:
+    """Raise ``InvalidChangeError`` for an id whose page could never be reached."""
+    if name in _PAGES:
+        raise InvalidChangeError([("id", f"{name} is the address of a page here; choose another id")])
 
 
 def _row(entry: Entry) -> Row:

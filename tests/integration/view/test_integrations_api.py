@@ -410,6 +410,18 @@ async def test_an_import_with_a_mistake_does_nothing(as_: As) -> None:
     assert (await admin.ask("GET", ROOT))[1]["matching"] == 1
 
 
+@pytest.mark.parametrize("name", ["new", "import"])
+async def test_an_import_makes_nothing_whose_page_could_not_be_reached(as_: As, name: str) -> None:
+    admin = await as_()
+    text = f"- {{id: {name}, kind: email, url: 'https://mail.example/'}}\n"
+
+    status, body, _ = await admin.ask("POST", f"{ROOT}/import", {"yaml": text})
+
+    assert (status, body["applied"], body["problems"][0]["key"]) == (422, False, "0.id")
+    assert "address of a page" in body["problems"][0]["problem"]
+    assert name not in admin.desk.store.snapshot
+
+
 async def test_the_form_of_each_kind_is_served(as_: As) -> None:
     viewer = await as_(VIEWER)
     for kind in ("http", "grpc", "email", "xtremepush", "segment"):
