@@ -29,8 +29,11 @@ def expected_revision(if_match: str, entry: Entry | WebhookEntry, *, is_required
     if _ANY in tags:
         return None
     if current not in tags:
-        who = f", by {entry.stored.changed_by}" if entry.stored is not None else ""
+        who, place = "", "in faust.yml"
+        if entry.origin == "stored" and entry.stored is not None:
+            who, place = f", by {entry.stored.changed_by}", f"at revision {entry.stored.revision}"
         raise ConflictError(
-            f"{entry.id} is at {current} now{who}, and If-Match names another; look at it again, then repeat the change"
+            f"{entry.id} was changed meanwhile{who}: it is {place} now, and this change was made to something else; "
+            "look at it again, then repeat the change"
         )
     return entry.stored.revision if entry.origin == "stored" and entry.stored is not None else None

@@ -512,6 +512,8 @@ async def test_two_people_who_edit_at_once_do_not_undo_each_other_unawares(serve
 
     assert answer.status == 412
     assert "Not saved." in html
+    assert "mail was changed meanwhile, by local: it is at revision 2 now" in html
+    assert "If-Match" not in html
     assert 'value="&#34;2&#34;"' in html  # saving once more is deliberate
     assert 'value="https://b.example/"' in html
     assert desk.store.snapshot.by_id()["mail"].integration.url == "https://a.example/"
