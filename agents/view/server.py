@@ -229,7 +229,7 @@ class View:
             self.gate.forget(request, response)
         person = None if guest is None else guest.person
         around = Around(
-            path=request.path,
+            path=request.rel_url.raw_path,  # as it was quoted: a name may hold a slash
             now_s=self._clock.wall_s(),
             person=person,
             is_signed_in=guest is not None and guest.by == "session",

@@ -26,6 +26,9 @@ RESERVED: Final = frozenset(
 )
 """Parameters that are no columns."""
 
+OF_TABLES: Final = frozenset({"q", "sort", "after", "size", "facet", "cols", "since", "until"})
+"""Those of them that say which rows of a table are shown, and how."""
+
 _FIELDS: Final = ("_column", "_operator", "_value")
 
 

@@ -95,6 +95,7 @@ class IntegrationPages:
         audit = await self._gather.section(
             "audit", "audit", visit, what="entries", reads_url=False, limit=SHOWN, target=name
         )
+        audit.next_cursor = ""  # more are at /audit, where the page leads
         ledger_columns = self._gather.source("integrations").columns
         shown = [
             Section("ledger", ledger_columns, each([row] if row else []), balance_sentence(row) if row else "", coverage=summed.coverage),

@@ -91,7 +91,8 @@ class OverviewPage:
         rows = [
             await _all(gathered) for gathered in (totals, workers, rates, held, by_hour, parked, dead, told, partitions)
         ]
-        longest.query = None  # the page's own question: nothing here narrows it
+        # The page's own question: nothing here narrows it, or goes on from there.
+        longest.query, longest.next_cursor = None, ""
         totals_row = rows[0][0] if rows[0] else None
         live_notices = await self._still_so(rows[7])
         signs = Signs(

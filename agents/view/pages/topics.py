@@ -63,10 +63,9 @@ class TopicPages:
 
     async def topics(self, visit: Visit) -> Page:
         """All topics, and how far each partition that agents read is behind."""
-        topics = await self._gather.section("topics", "topics", visit, what="topics")
-        lag = await self._gather.section(
-            "lag", "partitions", visit, what="partitions", reads_url=visit.parameter("section") == "lag"
-        )
+        is_of_lag = visit.parameter("section") == "lag"
+        topics = await self._gather.section("topics", "topics", visit, what="topics", reads_url=not is_of_lag)
+        lag = await self._gather.section("lag", "partitions", visit, what="partitions", reads_url=is_of_lag)
         return Page("Topics", "page.html", [topics, lag])
 
     async def topic(self, visit: Visit) -> Page:

@@ -22,9 +22,12 @@ class WorkerPages:
 
     async def workers(self, visit: Visit) -> Page:
         """All workers."""
-        workers = await self._gather.section("workers", "workers", visit, what="workers")
+        is_of_partitions = visit.parameter("section") == "partitions"
+        workers = await self._gather.section(
+            "workers", "workers", visit, what="workers", reads_url=not is_of_partitions
+        )
         partitions = await self._gather.section(
-            "partitions", "partitions", visit, what="partitions", reads_url=visit.parameter("section") == "partitions"
+            "partitions", "partitions", visit, what="partitions", reads_url=is_of_partitions
         )
         owners = self._state.peers.owners()
         facts = {
@@ -42,8 +45,11 @@ class WorkerPages:
         owners = self._state.peers.owners()
         if url not in owners and url != self._state.peers.own_url:
             raise NotFoundError(f"there is no worker {url[:200]}; it may have left")
+        is_of_lanes = visit.parameter("section") == "lanes"
         worker = await self._gather.section("worker", "workers", visit, what="workers", reads_url=False, worker=url)
-        partitions = await self._gather.section("partitions", "partitions", visit, what="partitions", worker=url)
-        lanes = await self._gather.section("lanes", "lanes", visit, what="lanes", reads_url=False, worker=url)
+        partitions = await self._gather.section(
+            "partitions", "partitions", visit, what="partitions", reads_url=not is_of_lanes, worker=url
+        )
+        lanes = await self._gather.section("lanes", "lanes", visit, what="lanes", reads_url=is_of_lanes, worker=url)
         facts = {"worker": url, "owns": spans_of(sorted(owners.get(url, frozenset()))) or "nothing"}
         return Page(f"Worker {url}", "page.html", [worker, partitions, lanes], facts)

@@ -17,6 +17,7 @@ Every template is given these names (a name that is not there is an error, never
 ``here(**changes)``          this page's URL with parameters set, or removed with ``None``; leaves ``after`` out
 ``twin(format, **changes)``  this page as ``json`` or ``csv``
 ``link(column, row)``        where a cell leads (``column.link`` with the row's values), or ``""``
+``apart(section)``           for ``here`` and ``twin`` of a section that the URL does not speak of: what is to be left out of it
 ``whole(table, row)``        where one row is to be had in full, for values that were shortened
 ``static(name)``             the URL of a file in ``static/``, with a hash of its content
 ``parameters``     the URL's parameters as pairs; ``parameter(name)`` the last of that name, or ``""``
@@ -46,7 +47,7 @@ from pipeline.view.columns import Column, Columns, Row, column_named
 from pipeline.view.formats.pace import Turns, in_pieces, paced
 from pipeline.view.formats.text import SHOWN_CHARACTERS, inert, plain, text_of
 from pipeline.view.page import Page, Section
-from pipeline.view.query import MOST_ROWS_A_PAGE
+from pipeline.view.query import MOST_ROWS_A_PAGE, OF_TABLES
 from pipeline.view.roles import Person, Role
 
 CONTENT_TYPE: Final = "text/html"
@@ -244,6 +245,7 @@ async def stream(
         "here": around.here,
         "twin": around.twin,
         "whole": around.whole,
+        "apart": functools.partial(_apart, tables, around.parameters),
         "link": around.link,
         "static": lambda name: around.prefix + around.static(name),
         "parameters": list(around.parameters),
@@ -316,6 +318,15 @@ def figure(number: Any) -> str:
 def as_json(value: Any) -> str:
     """``value`` as indented JSON, inert."""
     return inert(json.dumps(plain(value), ensure_ascii=False, indent=2))
+
+
+def _apart(tables: Sequence[Table], parameters: Sequence[tuple[str, str]], section: Section) -> dict[str, None]:
+    """Parameters that narrow another table of the page, which would make no sense of ``section``."""
+    if section.query is not None:
+        return {}
+    read_by = [table.section for table in tables if table.section.query is not None]
+    names = {column.name for each in read_by for column in each.columns} | (OF_TABLES if read_by else frozenset())
+    return {name: None for name, _ in parameters if name.partition("__")[0] in names}
 
 
 def _columns(columns: Columns, wanted: list[str]) -> Columns:

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
+from html import unescape
 
 import pytest
 
@@ -149,6 +151,37 @@ def test_every_link_of_the_overview_leads_somewhere(worker: ViewedWorker) -> Non
     urls = [each["url"] for each in rows(worker, "/index.json", "attention")]
 
     assert {ask(worker, url)[0] for url in urls} == {200}
+
+
+@pytest.mark.parametrize("path", ["/integrations/slow?verdict=delivered&sort=-status", "/integrations/broken"])
+def test_every_table_of_one_integration_can_be_turned_and_had_whole(worker: ViewedWorker, path: str) -> None:
+    links = {unescape(each) for each in re.findall(r'href="(/integrations/[^"?]*\?[^"]*)"', ask(worker, path)[1])}
+
+    turned = {each for each in links if "after=" in each}
+    assert turned or path.endswith("broken")
+    assert {each: ask(worker, each)[0] for each in links} == dict.fromkeys(links, 200)
+
+
+def test_the_next_page_of_open_events_goes_on_where_the_first_one_ends(worker: ViewedWorker) -> None:
+    first = page(worker, "/integrations/slow.json")["sections"]["window"]
+    then = rows(worker, f"/integrations/slow.json?section=window&after={first['next']}", "window")
+
+    assert then[0]["number"] == first["rows"][-1]["number"] + 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/workers.csv?section=partitions&topic=view-all-routed",
+        "/workers.csv?section=partitions&sort=-topic",
+        "/workers?section=partitions&partition=0",
+        "/topics.csv?section=lag&worker__not=x",
+    ],
+)
+def test_a_condition_is_asked_of_the_section_that_is_named(worker: ViewedWorker, path: str) -> None:
+    status, text = ask(worker, path)
+
+    assert status == 200, text
 
 
 def test_a_viewer_may_not_resume(worker: ViewedWorker) -> None:

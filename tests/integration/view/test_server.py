@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator
+from html import unescape
 from typing import Any
 
 import aiohttp
@@ -194,6 +195,19 @@ async def test_a_name_with_an_extension_is_reached_by_its_link(serve: Serve) -> 
             async with client.get(URL(link, encoded=True)) as answer:
                 assert answer.content_type == "text/html"
                 assert f"<h1>{escape(name)}</h1>" in await text_of(answer)
+
+
+@pytest.mark.parametrize("name", ["http://127.0.0.1:6066", "50%", "50%25", "a b", "ü", "crm:0-1~3"])
+async def test_a_page_links_to_itself_whatever_its_name_holds(serve: Serve, name: str) -> None:
+    served = await serve(register=small_pages)
+    async with served.client() as client:
+        async with client.get(URL(filled("/rows/{id}", {"id": name}), encoded=True)) as answer:
+            text = await text_of(answer)
+        own = {unescape(each) for each in re.findall(r'href="(/rows/[^"]*)"', text)}
+        assert len(own) > 3
+        for link in own:
+            async with client.get(URL(link, encoded=True)) as answer:
+                assert answer.status == 200, link
 
 
 # headers

@@ -306,6 +306,34 @@ async def test_a_table_with_more_rows_links_to_its_next_page() -> None:
     assert "/attempts?after=WzEsMl0" in links_of(await attempts(next_cursor="WzEsMl0"))
 
 
+async def test_a_table_that_the_url_does_not_speak_of_turns_its_pages_by_name() -> None:
+    parameters = [("outcome", "parked"), ("after", "WzEsMl0"), ("refresh", "5")]
+    other = Section("batches", COLUMNS, _each([ROW]), next_cursor="WzMsNF0")
+    page = Page("Attempts", "page.html", [section(parameters=parameters, next_cursor="WzUsNl0"), other])
+
+    links = links_of(await rendered(page, parameters))
+
+    assert "/attempts?refresh=5&after=WzMsNF0&section=batches" in links
+    assert "/attempts?outcome=parked&refresh=5&after=WzUsNl0" in links
+
+
+async def test_the_conditions_of_one_table_are_not_asked_of_another() -> None:
+    parameters = [("outcome", "parked"), ("of", "crm")]
+    other = Section("batches", COLUMNS, _each([ROW]))
+    page = Page("Attempts", "page.html", [section(parameters=[("outcome", "parked")]), other])
+
+    links = links_of(await rendered(page, parameters))
+
+    assert "/attempts.csv?outcome=parked&of=crm&section=attempts" in links
+    assert "/attempts.csv?of=crm&section=batches" in links
+
+
+async def test_what_a_page_was_asked_stays_where_no_table_is_narrowed() -> None:
+    page = Page("Found", "page.html", [Section("events", COLUMNS, _each([ROW]))])
+
+    assert "/attempts.csv?id=crm&section=events" in links_of(await rendered(page, [("id", "crm")]))
+
+
 async def test_a_count_narrows_the_table_to_its_value() -> None:
     parameters = [("facet", "outcome")]
     links = links_of(await attempts(parameters=parameters, facets={"outcome": [("parked", 3)]}))
