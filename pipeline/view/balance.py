@@ -31,7 +31,7 @@ def balance_sentence(row: Mapping[str, Any]) -> str:
     return f"{matched:,} matched, but {parts}: {-missing:,} too many. The ledger does not balance."
 
 
-def why_of(state: str, held: Row | None, *, waiting: int, enabled: bool = True) -> str:
+def why_of(state: str, held: Row | None, *, waiting: int, enabled: bool = True) -> str:  # noqa: PLR0911 one return a state reads best
     """What a state means for whoever waits for events, in one sentence."""
     match state:
         case "gone":
@@ -46,4 +46,6 @@ def why_of(state: str, held: Row | None, *, waiting: int, enabled: bool = True) 
             return f"The integration is disabled: it takes no events.{held_back}"
         case "retrying":
             return "A batch has failed and is tried again; others go on, unless the integration is ordered."
+        case "failing":
+            return "The last try failed, and its events gave up: they are parked or discarded. Nothing holds other batches back."
     return "Nothing holds its batches back." if enabled else "The integration is disabled."

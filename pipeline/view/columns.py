@@ -37,6 +37,10 @@ class Column:
 
     ``name`` is its key in rows, JSON, CSV and URLs; ``help`` one sentence for people; ``link`` a URL in which ``{name}`` of
     any column of the row may stand; ``is_wide`` says that it is left out of the HTML table unless asked for.
+
+    ``personal`` is what all of it is. What cannot be told so beforehand: ``is_raw`` for words of a record as it came, which
+    whoever may not see all that is in one does not see; ``is_quoting`` for words of others, in which addresses of e-mail are
+    masked.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Column:
     is_sortable: bool = True
     is_wide: bool = False
     personal: Personal | None = None
+    is_raw: bool = False
+    is_quoting: bool = False
     link: str = ""
 
 

@@ -288,7 +288,6 @@ def _any(value: bytes | None, masks: frozenset[Personal]) -> Any:
         return mask_event(msgspec.json.decode(value), masks)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    if Personal.PAYLOAD in masks:
+    if masks:  # nobody knows where in it personal data is
         return mask_value(Personal.PAYLOAD, value.hex())
-    text = value[:MOST_TEXT].decode("utf-8", "replace")
-    return mask_text(text, masks)
+    return value[:MOST_TEXT].decode("utf-8", "replace")

@@ -24,6 +24,7 @@ class LaneState(enum.StrEnum):
     REMOVED = "removed"  # there is no such integration any more
     PAUSED = "paused"  # its integration is disabled
     RETRYING = "retrying"  # a batch has failed and is tried again
+    FAILING = "failing"  # its last try failed, and nothing waits to be tried again
     OK = "ok"
 
 
@@ -179,12 +180,12 @@ def _together(views: Sequence[DeliveryLane]) -> DeliveryLane:
 def _state(seen: DeliveryLane, integration: Integration | None) -> LaneState:
     if seen.is_halted:
         return LaneState.GONE
+    if integration is not None and not integration.enabled:
+        return LaneState.PAUSED  # nothing is sent, so its breaker is asked nothing either
     if seen.is_breaker_open:
         return LaneState.BREAKER
     if integration is None:
         return LaneState.REMOVED
-    if not integration.enabled:
-        return LaneState.PAUSED
     return LaneState.RETRYING if seen.retrying_batches else LaneState.OK
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pipeline.errors import ViewQueryError
-from pipeline.view.columns import Columns, Kind, Personal, Row, column_named
+from pipeline.view.columns import Column, Columns, Kind, Personal, Row, column_named
 from pipeline.view.query import Condition, Operator, Query
 
 TAG_CHARS: Final = 10
@@ -67,12 +67,33 @@ def mask_value(personal: Personal, value: Any) -> Any:
     return f"{personal.value}:{digest[:TAG_CHARS]}"
 
 
+def hidden_as(column: Column, masks: Collection[Personal]) -> Personal | None:
+    """What a column's values are hidden as, whole; ``None`` where they are not."""
+    if column.personal in masks:
+        return column.personal
+    return Personal.PAYLOAD if column.is_raw and masks else None
+
+
+def is_quoted(column: Column, masks: Collection[Personal]) -> bool:
+    """Whether parts of a column's values are hidden."""
+    return column.is_quoting and Personal.EMAIL in masks and hidden_as(column, masks) is None
+
+
 def mask_row(columns: Columns, row: Row, masks: Collection[Personal]) -> Row:
     """The row with tags in place of what its columns declare as personal; the same one where there is nothing to mask."""
-    hidden = [each for each in columns if each.personal in masks and row.get(each.name) not in (None, "")]
-    if not hidden:
+    if not masks:
         return row
-    return row | {each.name: mask_value(each.personal, row[each.name]) for each in hidden if each.personal is not None}
+    masked: Row = {}
+    for column in columns:
+        value = row.get(column.name)
+        if value is None or value == "":
+            continue
+        personal = hidden_as(column, masks)
+        if personal is not None:
+            masked[column.name] = mask_value(personal, value)
+        elif is_quoted(column, masks) and isinstance(value, str) and "@" in value:
+            masked[column.name] = mask_text(value, masks)
+    return row | masked if masked else row
 
 
 def mask_event(event: Any, masks: Collection[Personal]) -> Any:
@@ -102,7 +123,12 @@ def masked_query(query: Query, columns: Columns, masks: Collection[Personal]) ->
 
 def _condition(condition: Condition, columns: Columns, masks: Collection[Personal]) -> Condition:
     column = column_named(columns, condition.column)
-    if column is None or column.personal is None or column.personal not in masks:
+    if column is None:
+        return condition
+    if is_quoted(column, masks) and isinstance(condition.value, str | tuple):
+        return replace(condition, value=_quoted(condition.value, masks))
+    personal = hidden_as(column, masks)
+    if personal is None:
         return condition
     if condition.operator not in _EXACT or column.kind is Kind.JSON:
         raise ViewQueryError(
@@ -111,8 +137,14 @@ def _condition(condition: Condition, columns: Columns, masks: Collection[Persona
     if condition.operator is Operator.BLANK:
         return condition
     if condition.operator is Operator.IN:
-        return replace(condition, value=tuple(mask_value(column.personal, each) for each in condition.value))
-    return replace(condition, value=mask_value(column.personal, condition.value))
+        return replace(condition, value=tuple(mask_value(personal, each) for each in condition.value))
+    return replace(condition, value=mask_value(personal, condition.value))
+
+
+def _quoted(value: Any, masks: Collection[Personal]) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_quoted(each, masks) for each in value)
+    return mask_text(value, masks) if isinstance(value, str) else value
 
 
 def _masked(value: Any, masks: frozenset[Personal], depth: int) -> Any:

@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline.errors import ViewQueryError
 from pipeline.view.columns import Column, Columns, Kind, Personal, Row
-from pipeline.view.mask import mask_row, mask_value
+from pipeline.view.mask import mask_event, mask_row
 
 Span = tuple[int, int]
 """Offsets ``[first, end)`` of a partition."""
@@ -28,8 +28,7 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
 }
 """What can be searched for, and the fields of an event that may hold it."""
 
-_PERSONAL: Final = {"user_id": Personal.USER_ID, "hwid": Personal.HWID}
-_TAG: Final = re.compile(r"(?:user_id|hwid|phone):[0-9a-f]{10}")
+_TAG: Final = re.compile(r"(?:user_id|hwid|phone|email):[0-9a-f]{10}")
 _CURSOR: Final = re.compile(r"(\d{1,9}):(\d{1,18})")
 
 EVENT_COLUMNS: Final[Columns] = (
@@ -43,12 +42,27 @@ EVENT_COLUMNS: Final[Columns] = (
     Column("hwid", "Device", Kind.CODE, is_sortable=False, personal=Personal.HWID),
     Column("uuid", "Event id", Kind.CODE),
     Column("batch", "Batch", Kind.CODE, "Where it was found in a batch.", link="/batches/{batch}"),
-    Column("problem", "Unusable because", Kind.TEXT, is_wide=True, is_sortable=False, personal=Personal.PAYLOAD),
+    Column(
+        "problem",
+        "Unusable because",
+        Kind.TEXT,
+        is_wide=True,
+        is_sortable=False,
+        personal=Personal.PAYLOAD,
+        is_quoting=True,
+    ),
     Column("topic", "Topic", Kind.CODE, is_wide=True),
     Column("partition", "Partition", Kind.INTEGER, is_wide=True),
     Column("offset", "Offset", Kind.INTEGER, is_wide=True),
 )
 """How events are listed."""
+
+_LISTED: Final = (
+    "event_name",
+    "platform",
+    "application_code",
+    *dict.fromkeys(key for keys in FIELDS.values() for key in keys),
+)
 
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -82,21 +96,17 @@ class Wanted:
         return all(self._is(event, name, value) for name, value in self.values.items())
 
     def _is(self, event: Mapping[str, Any], name: str, value: str) -> bool:
-        personal = _PERSONAL.get(name)
-        for key in FIELDS[name]:
-            found = event.get(key)
-            if found is None:
-                continue
-            text = str(found)
-            if text == value or (
-                personal in self.masks and personal is not None and mask_value(personal, text) == value
-            ):
-                return True
-        return False
+        if any(str(event[key]) == value for key in FIELDS[name] if event.get(key) is not None):
+            return True
+        return (
+            bool(self.masks) and _TAG.fullmatch(value) is not None and event_row(event, {}, self.masks)[name] == value
+        )
 
 
 def event_row(event: Mapping[str, Any], place: Mapping[str, Any], masks: Collection[Personal]) -> Row:
     """An event as it is listed, masked; ``place`` holds the record's topic, partition, offset and time."""
+    # By their fields first: the device of an SMS is a phone, that of a mail an address.
+    event = mask_event({name: event[name] for name in _LISTED if name in event}, masks)
     row = {
         **dict.fromkeys(column.name for column in EVENT_COLUMNS),
         **{name: event.get(name) for name in ("event_name", "platform", "application_code", "user_id", "hwid", "uuid")},

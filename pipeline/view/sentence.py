@@ -41,8 +41,16 @@ def _count(what: str, matching: int | None, shown: int | None) -> str:
     if matching is None:
         return what if shown is None else f"{shown:,} {what}"
     if shown is None or shown == matching:
-        return f"{matching:,} {what}" if matching else f"No {what}"
+        return f"{matching:,} {_singular(what) if matching == 1 else what}" if matching else f"No {what}"
     return f"{shown:,} of {matching:,} {what}"
+
+
+def _singular(what: str) -> str:
+    """``batches`` as ``batch``: of the nouns that our tables have."""
+    for ending, instead in (("ies", "y"), ("ches", "ch"), ("s", "")):
+        if what.endswith(ending):
+            return what.removesuffix(ending) + instead
+    return what
 
 
 def _condition(condition: Condition, columns: Columns) -> str:

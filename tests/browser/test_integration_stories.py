@@ -172,7 +172,7 @@ def test_an_integration_is_paused_and_enabled_by_an_operator(desk: Desk, scene: 
     scene.create("pausing")
     page = desk.reader(OPERATOR)
     page.goto(f"{scene.url}/integrations/pausing")
-    act(page, "Pause")
+    act(page, "Disable")
     expect(page.get_by_text("pausing is disabled")).to_be_visible()
     act(page, "Enable")
     expect(page.get_by_text("pausing is enabled")).to_be_visible()

@@ -18,7 +18,7 @@ from pipeline.view.columns import Column, Columns, Kind, Personal, Row
 from pipeline.view.coverage import Coverage
 from pipeline.view.index.tables import DEAD_LETTERS as TABLE
 from pipeline.view.index.tables import place_of
-from pipeline.view.mask import mask_value
+from pipeline.view.mask import mask_text, mask_value
 from pipeline.view.page import Page, Section
 from pipeline.view.query import Query
 from pipeline.view.roles import Role
@@ -70,7 +70,7 @@ class DeadLetterPages:
         partition, offset = place_in(visit.match)
         record = await self._records.one(self._names.dead_letters, partition, offset)
         told = {name: value.decode("utf-8", "replace") for name, value in record.headers or ()}
-        is_hidden = Personal.PAYLOAD in visit.masks
+        is_hidden = bool(visit.masks)  # the record may hold anything, and nobody knows where
         value = record.value
         facts = {
             "reason": told.get("reason"),
@@ -81,7 +81,9 @@ class DeadLetterPages:
         }
         detail = told.get("detail", "")
         context = {
-            "lead": mask_value(Personal.PAYLOAD, detail) if is_hidden else detail,
+            "lead": mask_value(Personal.PAYLOAD, detail)
+            if Personal.PAYLOAD in visit.masks
+            else mask_text(detail, visit.masks),
             "raw": {"text": None, "hex": None, "bytes": None, "is_cut": False}
             if is_hidden
             else decoded(value, SHOWN_BYTES),

@@ -23,7 +23,7 @@ from pipeline.view.apply import select
 from pipeline.view.columns import Column, Columns, Kind, Personal, Row
 from pipeline.view.formats.events import Told
 from pipeline.view.formats.text import inert, text_of
-from pipeline.view.mask import mask_value
+from pipeline.view.mask import mask_text, mask_value
 from pipeline.view.page import Page, Section
 from pipeline.view.query import encode_cursor, parse_query
 from pipeline.view.scan import EVENT_COLUMNS, FIELDS, Progress, Wanted, event_row, find
@@ -105,7 +105,9 @@ class EventPages:
         except PoisonError as poison:
             row = event_row({}, place, masks)
             problem = str(poison)
-            row["problem"] = mask_value(Personal.PAYLOAD, problem) if Personal.PAYLOAD in masks else problem
+            row["problem"] = (
+                mask_value(Personal.PAYLOAD, problem) if Personal.PAYLOAD in masks else mask_text(problem, masks)
+            )
             row["event_name"] = f"(unusable: {poison.reason})"
             return row | {"place": _name_of(record)}
         return event_row(msgspec.json.decode(encoded), place, masks) | {"place": _name_of(record)}

@@ -75,7 +75,7 @@ class IntegrationPages:
         chosen = visit.parameter("section")
         names = [chosen] if chosen in SECTIONS and visit.format == "csv" else [*SECTIONS]
         summed, recent, counts, *tables = await asyncio.gather(
-            self._ledger(name),
+            self._ledger(name, visit),
             self._recent_tries(name, visit),
             self._counts(name, visit),
             *(self._table(each, name, visit) for each in names),
@@ -185,8 +185,8 @@ class IntegrationPages:
         if entry.origin == "stored":
             fields = {"revision": tag_of(entry)}
             if entry.integration.enabled:
-                question = f"Pause {name}? It takes no more events, and nothing is sent, until somebody enables it."
-                found.append(button("disable", "Pause", question, fields=fields))
+                question = f"Disable {name}? It takes no more events, and nothing is sent, until somebody enables it."
+                found.append(button("disable", "Disable", question, fields=fields))
             else:
                 found.append(button("enable", "Enable", f"Let {name} take events again?", fields=fields, tone="good"))
         found.append(button("test", "Test send", f"Send a test event to {name}'s endpoint, past windows and ledger?"))
@@ -202,9 +202,9 @@ class IntegrationPages:
 
     # what it asks
 
-    async def _ledger(self, name: str) -> Gathered:
+    async def _ledger(self, name: str, visit: Visit) -> Gathered:
         query = Query(sort="integration", key="integration", limit=1).where("integration", name)
-        return await self._gather.ask("integrations", query)
+        return await self._gather.ask("integrations", query, visit.masks)
 
     async def _lanes(self, name: str) -> list[Row]:
         query = Query(sort="lane", key="lane", limit=MOST_LANES).where("integration", name)

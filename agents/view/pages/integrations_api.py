@@ -89,7 +89,7 @@ class IntegrationsApi:
         return await self._switch(visit, is_on=True)
 
     async def disable(self, visit: Visit) -> Done:
-        """Let an integration take no more events; what it holds is delivered. `If-Match` may be left out."""
+        """Let an integration take no more events, and send nothing; what it holds waits. `If-Match` may be left out."""
         return await self._switch(visit, is_on=False)
 
     async def duplicate(self, visit: Visit) -> Done:

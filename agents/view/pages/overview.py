@@ -79,7 +79,7 @@ class OverviewPage:
             ask("hour-totals", hours),
             ask("parked", lately.where("parked_at", now - HOUR_S, Operator.AT_LEAST)),
             ask("dead_letters", Query(sort="at", key="place", limit=1).where("at", now - DAY_S, Operator.AT_LEAST)),
-            ask("notices", notices.where("cause", causes, Operator.IN)),
+            ask("notices", notices.where("cause", causes, Operator.IN), visit.masks),
             ask("partitions", Query(sort="partition", key="id", limit=MOST_PARTITIONS).where("topic", source)),
             self._gather.section(
                 "waiting_longest", "integrations", _Sorted([("sort", "-oldest_s"), ("waiting__gt", "0")], visit),

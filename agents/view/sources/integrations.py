@@ -19,6 +19,7 @@ _SUMMED: Final = (
     "matched", "open", "waiting", "delivered", "parked", "discarded", "missing", "waiting_batches", "retrying_batches",
     "lanes", "delivered_24h", "failed_24h", "tries_24h", "delivered_tries_24h",
 )  # fmt: skip
+_WELL: Final = frozenset({LaneState.OK.value, LaneState.FAILING.value})
 _LARGEST: Final = ("oldest_s", "last_success_at")
 _OF_LEDGER: Final = (
     "integration", "kind", "state", "matched", "open", "waiting", "delivered", "parked", "discarded", "missing",
@@ -50,7 +51,7 @@ class IntegrationsSource:
             link="/attempts?integration={integration}&verdict=delivered",
         ),
         Column(
-            "last_error", "Last error", Kind.TEXT, "What the last try that failed came to.",
+            "last_error", "Last error", Kind.TEXT, "What the last try that failed came to.", is_quoting=True,
             link="/attempts?integration={integration}&verdict__not=delivered",
         ),
         Column("kind", "Kind", Kind.CODE, "What its endpoint speaks."),
@@ -81,6 +82,7 @@ class IntegrationsSource:
     made_of: Mapping[str, tuple[str, ...]] = {
         "success": ("tries_24h", "delivered_tries_24h"),
         "last_error": ("last_error_at",),
+        "state": ("last_success_at", "last_error_at"),
     }
 
     def __init__(self, state: WorkerState, lanes: LaneRows, recent: Recent, acts: IntegrationActs) -> None:
@@ -105,7 +107,7 @@ class IntegrationsSource:
         rows = await self._read()
         chosen = rows.values() if wanted is None else [rows[name] for name in sorted(wanted & rows.keys())]
         is_truncated = not self._recent.is_whole
-        if query.limit is None and not query.conditions:
+        if query.limit is None and not query.conditions and not masks:
             # Whoever asks puts parts together and in order; ten thousand need not be sorted here as well.
             return Answer(list(chosen), matching=len(chosen), is_truncated=is_truncated)
         return answer_of(chosen, query, self.columns, masks)._replace(is_truncated=is_truncated)
@@ -146,6 +148,7 @@ def row_of(part: Row, known: Row | None, lately: Lately, now: float) -> Row:
     row["last_error_at"] = None if tries is None else tries.last_error_at
     row["last_error"] = None if tries is None else tries.last_error
     row["success"] = success_of(row)
+    row["state"] = state_of(row)
     return row
 
 
@@ -169,7 +172,17 @@ def combine_parts(one: Row, other: Row) -> Row:
         row |= {name: newest[name] for name in ("last_error", "last_error_at") if name in newest}
     if "success" in row:
         row["success"] = success_of(row)
+    if "state" in row:
+        row["state"] = state_of(row)
     return row
+
+
+def state_of(row: Row) -> str:
+    """Its state as its lanes have it, or ``failing`` where they are well and its last try was not."""
+    state, failed_at, success_at = str(row["state"]), row.get("last_error_at"), row.get("last_success_at")
+    if state not in _WELL or "last_error_at" not in row:
+        return state
+    return LaneState.FAILING.value if failed_at is not None and failed_at > (success_at or 0.0) else LaneState.OK.value
 
 
 def success_of(row: Row) -> float | None:

@@ -9,8 +9,9 @@ OF_STATE = Column(
     "state",
     "State",
     Kind.STATE,
-    "ok; retrying: a batch has failed and is tried again; breaker open: the endpoint is left alone for a while; gone: it said "
-    "that it is gone; paused: the integration is disabled; removed: there is no such integration any more.",
+    "ok; retrying: a batch has failed and is tried again; failing: an integration's last try failed; breaker open: the endpoint "
+    "is left alone for a while; gone: it said that it is gone; paused: the integration is disabled; removed: there is no such "
+    "integration any more.",
 )
 FIGURES: Columns = (
     Column("matched", "Matched", Kind.INTEGER, "Events that the integration matched."),

@@ -11,10 +11,10 @@ from typing import Any, Final
 import duckdb
 
 from pipeline.errors import ViewQueryError
-from pipeline.view.apply import MOST_FACET_VALUES, Selected
+from pipeline.view.apply import MOST_FACET_VALUES, Selected, matches
 from pipeline.view.columns import Column, Kind, Personal, Row, column_named
 from pipeline.view.index.tables import Table
-from pipeline.view.mask import mask_row, mask_value, masked_query
+from pipeline.view.mask import hidden_as, is_quoted, mask_row, mask_text, mask_value, masked_query
 from pipeline.view.query import Condition, Operator, Query
 
 ROWS_AT_ONCE: Final = 2000
@@ -102,7 +102,7 @@ def _page(
     table: Table, query: Query, where: _Where, limit: int | None, masks: frozenset[Personal]
 ) -> tuple[str, list[Any]]:
     column = column_named(table.columns, query.sort)
-    if column is None or not column.is_sortable or column.personal in masks:
+    if column is None or not column.is_sortable or hidden_as(column, masks) is not None or is_quoted(column, masks):
         raise ViewQueryError(f"sort: rows cannot be sorted by {query.sort[:40]}")
     page = _Where()
     page.parts, page.bound = [*where.parts], [*where.bound]
@@ -151,15 +151,25 @@ def _where(cursor: duckdb.DuckDBPyConnection, table: Table, query: Query, masks:
         column = column_named(table.columns, condition.column)
         if column is None:
             raise ViewQueryError(f"{condition.column[:40]!r} is no column here")
-        if column.personal in masks and condition.operator is not Operator.BLANK:
-            _add_masked(cursor, table, column, condition, where)
+        personal = hidden_as(column, masks)
+        if condition.operator is Operator.BLANK:
+            _add(condition, column, where)
+        elif personal is not None:
+            _add_masked(cursor, table, condition, personal, where)
+        elif is_quoted(column, masks):
+            _add_quoted(cursor, table, condition, masks, where)
         else:
             _add(condition, column, where)
     if query.text:
-        needle = query.text.lower()
-        texts = [each for each in table.columns if each.kind in _TEXTS and each.personal not in masks]
-        found = [f"contains(lower({_name(each.name)}), ?)" for each in texts]
-        where.add(f"({' OR '.join(found)})", *[needle] * len(found))
+        found = _Where()
+        for each in table.columns:
+            if each.kind in _TEXTS and hidden_as(each, masks) is None:
+                contains = Condition(each.name, Operator.CONTAINS, query.text)
+                if is_quoted(each, masks):
+                    _add_quoted(cursor, table, contains, masks, found)
+                else:
+                    _add(contains, each, found)
+        where.add(f"({' OR '.join(found.parts)})", *found.bound)
     return where
 
 
@@ -183,21 +193,40 @@ def _add(condition: Condition, column: Column, where: _Where) -> None:
             where.add(f"{name} {_COMPARED[condition.operator]} ?", _number(value))
 
 
+def _add_quoted(
+    cursor: duckdb.DuckDBPyConnection, table: Table, condition: Condition, masks: frozenset[Personal], where: _Where
+) -> None:
+    """Compare what the viewer sees: of the few texts with an address in them the masked form."""
+    column = column_named(table.columns, condition.column)
+    assert column is not None
+    name, plain = _name(column.name), _Where()
+    _add(condition, column, plain)
+    quoting = cursor.execute(
+        f"SELECT DISTINCT {name} FROM {table.relation} WHERE contains({name}, '@') LIMIT {MOST_MASKED_VALUES}"
+    ).fetchall()
+    asked = Query(conditions=(condition,))
+    meant = [text for (text,) in quoting if matches({column.name: mask_text(text, masks)}, asked, table.columns)]
+    where.add(
+        f"CASE WHEN contains({name}, '@') THEN list_contains(?::VARCHAR[], {name}) ELSE {plain.parts[0]} END",
+        meant,
+        *plain.bound,
+    )
+
+
 def _add_masked(
-    cursor: duckdb.DuckDBPyConnection, table: Table, column: Column, condition: Condition, where: _Where
+    cursor: duckdb.DuckDBPyConnection, table: Table, condition: Condition, personal: Personal, where: _Where
 ) -> None:
     """Compare tags: those values are looked for whose tag was asked for."""
-    assert column.personal is not None
-    name = _name(column.name)
+    name = _name(condition.column)
     wanted = set(condition.value) if condition.operator is Operator.IN else {condition.value}
     found = cursor.execute(
         f"SELECT DISTINCT {name} FROM {table.relation} WHERE {name} IS NOT NULL LIMIT {MOST_MASKED_VALUES + 1}"
     ).fetchall()
     if len(found) > MOST_MASKED_VALUES:
         raise ViewQueryError(
-            f"{column.name}: is masked for you and has too many values to compare; narrow it another way"
+            f"{condition.column}: is masked for you and has too many values to compare; narrow it another way"
         )
-    meant = [value for (value,) in found if mask_value(column.personal, value) in wanted]
+    meant = [value for (value,) in found if mask_value(personal, value) in wanted]
     if condition.operator is Operator.NOT:
         where.add(f"({name} IS NULL OR NOT list_contains(?::VARCHAR[], {name}))", meant)
     else:
@@ -213,11 +242,11 @@ def _facet(
     counted = f"SELECT {_name(name)} AS value, count(*) AS rows_of FROM {table.relation}{where.text} GROUP BY value"
     ordered = f"{counted} ORDER BY rows_of DESC, value LIMIT {MOST_FACET_VALUES}"
     found = cursor.execute(ordered, where.bound).fetchall()
-    if column.personal is None or column.personal not in masks:
+    if hidden_as(column, masks) is None and not is_quoted(column, masks):
         return [(value, rows) for value, rows in found]
     tags: Counter[Any] = Counter()
     for value, rows in found:
-        tags[mask_value(column.personal, value)] += rows
+        tags[mask_row((column,), {name: value}, masks)[name]] += rows
     return tags.most_common()
 
 

@@ -2,24 +2,26 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.view.pages.audit import changes_of
 from agents.view.pages.integration import flat, sql_of
 from agents.view.pages.overview import is_over
-from agents.view.sources.integrations import combine_parts, success_of
+from agents.view.sources.integrations import combine_parts, state_of, success_of
 from pipeline.notices.notice import Cause
 
 PARTS = st.fixed_dictionaries(
     {
         "integration": st.just("crm"),
-        "state": st.sampled_from(["ok", "retrying", "breaker open"]),
+        "state": st.sampled_from(["ok", "failing", "retrying", "breaker open"]),
         "waiting": st.integers(0, 100),
         "tries_24h": st.none() | st.integers(0, 100),
         "delivered_tries_24h": st.integers(0, 10),
         "oldest_s": st.none() | st.floats(0, 100),
         "last_error_at": st.none() | st.integers(1, 100).map(float),
+        "last_success_at": st.none() | st.integers(1, 100).map(float),
         "trend": st.none() | st.lists(st.integers(0, 9), min_size=3, max_size=3),
         "success": st.none(),
     }
@@ -42,6 +44,31 @@ def test_success_is_that_of_all_tries_together() -> None:
     one = {"tries_24h": 10, "delivered_tries_24h": 10, "success": 100.0}
 
     assert combine_parts(one, {"tries_24h": 30, "delivered_tries_24h": 0, "success": 0.0})["success"] == 25.0
+
+
+@pytest.mark.parametrize(
+    ("state", "success_at", "error_at", "told"),
+    [
+        ("ok", 1.0, 2.0, "failing"),
+        ("ok", None, 2.0, "failing"),
+        ("ok", 3.0, 2.0, "ok"),
+        ("failing", 3.0, 2.0, "ok"),
+        ("ok", None, None, "ok"),
+        ("retrying", None, 2.0, "retrying"),
+        ("paused", None, 2.0, "paused"),
+    ],
+)
+def test_an_endpoint_whose_last_try_failed_is_failing(
+    state: str, success_at: float | None, error_at: float | None, told: str
+) -> None:
+    assert state_of({"state": state, "last_success_at": success_at, "last_error_at": error_at}) == told
+
+
+def test_a_success_on_one_worker_ends_a_failure_on_another_that_was_before() -> None:
+    failing = {"state": "failing", "last_success_at": None, "last_error_at": 5.0}
+
+    assert combine_parts(failing, {"state": "ok", "last_success_at": 6.0, "last_error_at": None})["state"] == "ok"
+    assert combine_parts(failing, {"state": "ok", "last_success_at": 4.0, "last_error_at": None})["state"] == "failing"
 
 
 def test_no_tries_are_no_success() -> None:

@@ -66,6 +66,23 @@ def test_only_what_the_masks_name_is_hidden():
     assert row["mail"].startswith("email:")
 
 
+def test_a_record_as_it_came_is_hidden_where_anything_is():
+    raw = (Column("preview", "Preview", personal=Personal.PAYLOAD, is_raw=True),)
+
+    assert mask_row(raw, {"preview": '{"hwid": "a"'}, {Personal.HWID})["preview"].startswith("payload:")
+    assert mask_row(raw, {"preview": '{"hwid": "a"'}, ())["preview"] == '{"hwid": "a"'
+
+
+def test_words_of_others_keep_all_but_addresses():
+    quoting = (Column("detail", "Detail", is_quoting=True),)
+    row = {"detail": "answered 400: ana@example.com is unknown"}
+
+    seen = mask_row(quoting, row, {Personal.EMAIL})["detail"]
+
+    assert seen == f"answered 400: {mask_value(Personal.EMAIL, 'ana@example.com')} is unknown"
+    assert mask_row(quoting, row, {Personal.HWID}) == row
+
+
 # searching
 
 

@@ -57,6 +57,19 @@ def test_a_hit_is_masked() -> None:
     assert (row["event_name"], row["topic"]) == ("Push Sent", "t")
 
 
+@pytest.mark.parametrize(
+    ("platform", "device", "mask"),
+    [("SMS", "+491512345678", Personal.PHONE), ("Email", "ana@mail.example", Personal.EMAIL)],
+)
+def test_a_device_that_is_a_phone_or_an_address_is_masked_as_that(platform: str, device: str, mask: Personal) -> None:
+    event = {"event_name": "Sent", "platform": platform, "hwid": device}
+    tag = mask_value(mask, device)
+
+    assert event_row(event, {}, {mask})["hwid"] == tag
+    assert find(json.dumps(event).encode(), Wanted({"hwid": tag}, frozenset({mask}))) is not None
+    assert find(json.dumps(event).encode(), Wanted({"hwid": tag})) is None
+
+
 SPANS = st.dictionaries(
     st.integers(0, 5),
     st.tuples(st.integers(0, 50), st.integers(0, 50)).map(lambda pair: (min(pair), max(pair))),

@@ -42,7 +42,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
                     finals[number % 4],
                     at=1000.0 + (number * 7) % 13,
                     status=None if number % 6 == 0 else 100 * (number % 6),
-                    detail=["50% done", "a_b", "It's é", "plain"][number % 4],
+                    detail=["50% done", "a_b", "It's é", "no ana@mail.example"][number % 4],
                     answer_head=["", "secret one", "secret two"][number % 3],
                 )
                 for number in range(60)
@@ -136,6 +136,35 @@ def test_masked_text_is_not_found_by_a_part_of_it(index: Index) -> None:
     with index.cursor() as cursor:
         assert search(cursor, ATTEMPTS, query).matching == 40
         assert search(cursor, ATTEMPTS, query, frozenset({Personal.PAYLOAD})).matching == 0
+
+
+@pytest.mark.parametrize("operator", [each for each in Operator if each is not Operator.BLANK])
+@pytest.mark.parametrize("text", ["no ana@mail.example", "ana", "done", "email:", "a_b"])
+def test_text_that_quotes_is_compared_as_it_is_seen(
+    index: Index, rows: list[dict], operator: Operator, text: str
+) -> None:
+    masks = frozenset({Personal.EMAIL})
+    value = (text,) if operator is Operator.IN else text
+    query = Query((Condition("detail", operator, value),), sort="at", key="place", facets=("detail",))
+    with index.cursor() as cursor:
+        found = search(cursor, ATTEMPTS, query, masks)
+    masked = [mask_row(ATTEMPTS.columns, row, masks) for row in rows]
+    expected = select(masked, masked_query(query, ATTEMPTS.columns, masks), ATTEMPTS.columns)
+    assert found.rows == expected.rows
+    assert dict(found.facets["detail"]) == dict(expected.facets["detail"])
+    assert not any("ana@" in row["detail"] for row in found.rows)
+
+
+def test_an_address_that_is_quoted_is_not_found_by_a_part_of_it(index: Index) -> None:
+    query = Query(text="ana@mail", sort="at", key="place")
+    with index.cursor() as cursor:
+        assert search(cursor, ATTEMPTS, query).matching == 15
+        assert search(cursor, ATTEMPTS, query, frozenset({Personal.EMAIL})).matching == 0
+
+
+def test_text_that_quotes_is_not_sorted_by_for_whom_it_is_masked(index: Index) -> None:
+    with index.cursor() as cursor, pytest.raises(ViewQueryError, match="sort"):
+        search(cursor, ATTEMPTS, Query(sort="detail", key="place"), frozenset({Personal.EMAIL}))
 
 
 def test_rows_are_counted_by_time_and_value(index: Index, rows: list[dict]) -> None:

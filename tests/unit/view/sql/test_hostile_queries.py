@@ -175,7 +175,7 @@ async def test_a_query_without_end_is_stopped_when_its_time_is_over(desk, query)
 
 @pytest.mark.parametrize("query", TOO_LARGE)
 async def test_a_query_that_wants_too_much_memory_is_stopped(desk, query):
-    with pytest.raises(ViewQueryError, match=r"Out of Memory|memory|stopped after|Out of Range|exceeds"):
+    with pytest.raises(ViewQueryError, match=r"Out of Memory|memory|stopped after|was ended|Out of Range|exceeds"):
         await desk.values_of(query)
 
 
