@@ -1,7 +1,7 @@
 """Pages, acts and errors as HTTP answers, in the format that was asked for."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from pipeline.errors import (
     TooManyTriesError,
     UnavailableError,
     ViewError,
+    ViewQueryError,
 )
 from pipeline.view.formats import csv, html, json
 from pipeline.view.formats.text import inert
@@ -42,12 +43,23 @@ async def page_as_csv(request: web.Request, page: Page, parameters: Mapping[str,
     return await streamed(request, csv.stream(section), csv.CONTENT_TYPE, status=status, headers=headers)
 
 
+def check_columns(page: Page, parameters: Sequence[tuple[str, str]]) -> None:
+    """Raise ``ViewQueryError`` where ``cols=`` names a column that no table of the page has."""
+    known = list(dict.fromkeys(column.name for section in page.sections for column in section.columns))
+    for name in _wanted_columns(parameters):
+        if name not in known and known:
+            raise ViewQueryError(f"cols: {name[:80]!r} is no column here; there are {', '.join(known)}")
+
+
+def _wanted_columns(parameters: Sequence[tuple[str, str]]) -> list[str]:
+    return [name for key, value in parameters if key == "cols" for name in value.split(",") if name]
+
+
 async def page_as_html(
     request: web.Request, page: Page, around: html.Around, response: web.StreamResponse | None = None
 ) -> web.StreamResponse:
     """The page for people; ``response`` may have cookies already."""
-    columns = [name for key, value in around.parameters if key == "cols" for name in value.split(",")]
-    tables = await html.tables_of(page, columns)
+    tables = await html.tables_of(page, _wanted_columns(around.parameters))
     texts = html.stream(page, tables, around)
     return await streamed(request, texts, html.CONTENT_TYPE, status=page.status, response=response)
 

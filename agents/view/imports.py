@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from pipeline.errors import InvalidChangeError, ViewError
 from pipeline.integrations.yaml_reading import Fate, Imported, ImportPlan
+from pipeline.view.attention import counted
 
 
 class Applied(NamedTuple):
@@ -56,7 +57,7 @@ def shown_plan(plan: ImportPlan, applied: Iterable[Applied] = (), *, family: str
         "problems": mistakes,
     }
     if mistakes:
-        told["error"] = f"{len(mistakes)} mistakes; nothing was changed"
+        told["error"] = f"{counted(len(mistakes), 'mistake')}; nothing was changed"
     elif failed:
         told["error"] = f"{failed} of {len(listed)} could not be changed"
     return told

@@ -204,6 +204,7 @@ class View:
         if form == "html" and visit.is_export:
             raise ViewQueryError("size=all is for .json and .csv: a page of HTML shows at most 1000 rows")
         page = await handler(visit)
+        answers.check_columns(page, visit.parameters)
         if form == "json":
             return await answers.page_as_json(request, page, visit.now_s)
         if form == "csv":

@@ -14,6 +14,7 @@ from agents.view.server import View
 from agents.view.visit import Done, Visit
 from pipeline.errors import CodecError, UnavailableError
 from pipeline.integrations.audit import Actor, entry_by
+from pipeline.view.attention import counted
 from pipeline.view.columns import Column, Columns, Kind, Personal, Row
 from pipeline.view.coverage import Coverage
 from pipeline.view.index.tables import DEAD_LETTERS as TABLE
@@ -114,6 +115,9 @@ class DeadLetterPages:
             ]
         row = {**{column.name: None for column in TABLE.columns}, "partition": partition, "offset": offset}
         row |= {"reason": told.get("reason"), "detail": context["lead"], "at": record.timestamp / 1000}
+        row |= {"topic": told.get("topic"), "bytes": facts["size_bytes"], "key": facts["key"]}
+        row |= {f"source_{name}": int(told[name]) for name in ("partition", "offset") if told.get(name, "").isdigit()}
+        row["place"] = place_of(partition, offset)
         section = Section("dead_letter", TABLE.columns, each([row]), "What is known of it.")
         return Page(f"Dead letter {partition}/{offset}", "dead_letter.html", [section], facts, context)
 
@@ -175,7 +179,7 @@ class DeadLetterPages:
             make=self._made,
         )
         return Done(
-            f"{len(rows):,} dead letters are being sent again",
+            f"{counted(len(rows), 'dead letter is', 'dead letters are')} being sent again",
             visit.url_for("/replays/{id}", id=job.id),
             {"replay": job.id, "dead_letters": len(rows)},
         )

@@ -72,7 +72,7 @@ class EventPages:
     async def last(self, visit: Visit) -> Page:
         """The last events of the source topic, and the form of a search; with something to search for, the search."""
         if _is_search(visit):
-            return self._searching(visit)
+            return self._searching(visit) if visit.format == "html" else await self.found(visit)
         records = await self._records.tail(self._source, MOST_HITS)
         query = parse_query(visit.parameters, _ROWS, key="place", sort="at", is_descending=True)
         rows = [self._row(record, visit.masks) for record in records]
@@ -93,8 +93,14 @@ class EventPages:
         context = {
             "search": self._form(visit),
             "stream": None,
-            "nothing": {"events": f"{self._source} holds no event that fits."},
+            "nothing": {
+                "events": f"None of the last {len(rows):,} events of {self._source} fits; search the topics for older ones."
+            },
         }
+        if any(name in FIELDS for name, _ in visit.parameters):
+            context["lead"] = (
+                f"Only the last {len(rows):,} events are looked at here; Search the topics reads all of a time."
+            )
         return Page("Events", "events.html", [section], context=context)
 
     def _row(self, record: ConsumerRecord, masks: frozenset[Personal]) -> Row:
@@ -138,9 +144,10 @@ class EventPages:
         return Page("Events", "events.html", [], context=context)
 
     async def found(self, visit: Visit) -> Page:
-        """What a search finds within five seconds, and a link to go on from there."""
+        """What a search finds within five seconds, and a link to go on from there; as CSV all of it."""
         asked = self._asked(visit)
-        until_s = time.monotonic() + WITHIN_S
+        # CSV cannot say that it is a part, nor where to go on, so it is the whole.
+        until_s = None if visit.format == "csv" else time.monotonic() + WITHIN_S
         rows: list[Row] = []
         cursor: dict[str, str] = {}
         share = 0.0
@@ -292,9 +299,7 @@ class _Step:
 
 
 def _is_search(visit: Visit) -> bool:
-    return (
-        visit.format == "html" and any(visit.parameter(name).strip() for name in FIELDS) and bool(visit.parameter("in"))
-    )
+    return any(visit.parameter(name).strip() for name in FIELDS) and bool(visit.parameter("in"))
 
 
 def _share(parts: Any) -> float:

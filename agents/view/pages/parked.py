@@ -18,6 +18,7 @@ from pipeline.model.attempt import Parked, decode_parked
 from pipeline.model.batch import decode_batch
 from pipeline.replay.parked import ParkedBatch, PendingRows, Selection, replay_record
 from pipeline.replay.plan import Plan, make_plan
+from pipeline.view.attention import counted
 from pipeline.view.columns import Column, Columns, Kind, Personal, Row
 from pipeline.view.coverage import Coverage
 from pipeline.view.index.tables import PARKED as PARKED_TABLE
@@ -120,7 +121,7 @@ class ParkedPages:
             make=self._made,
         )
         return Done(
-            f"{len(plan.batches):,} batches are being replayed",
+            f"{counted(len(plan.batches), 'batch is', 'batches are')} being replayed",
             visit.url_for("/replays/{id}", id=job.id),
             {"replay": job.id, "batches": len(plan.batches), "events": plan.events, "notes": plan.notes},
         )

@@ -4,6 +4,7 @@ import json
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -122,6 +123,25 @@ def test_the_page_searches_with_and_without_script(flow: ViewedFlow) -> None:
     assert status == 200
     assert "data-stream=" in text
     assert "/events/found?" in text
+
+
+@pytest.mark.parametrize("extension", ["json", "csv"])
+def test_a_search_is_the_same_for_programs(flow: ViewedFlow, extension: str) -> None:
+    asked = {"event_name": "Push Sent", "in": "source", "since": "2h"}
+    _, searched = flow.ask(f"/events.{extension}", **asked)
+    _, found = flow.ask(f"/events/found.{extension}", **asked)
+
+    def rows(text: str) -> Any:
+        return json.loads(text)["sections"]["events"]["rows"] if extension == "json" else text.splitlines()[1:]
+
+    assert rows(searched) == rows(found) != []
+
+
+def test_the_list_of_the_last_events_says_that_it_is_no_search(flow: ViewedFlow) -> None:
+    _, text = flow.ask("/events", user_id="nobody")
+
+    assert "Only the last" in text
+    assert "Only the last" not in flow.ask("/events")[1]
 
 
 def test_an_event_leads_to_its_batch_and_its_try(flow: ViewedFlow) -> None:

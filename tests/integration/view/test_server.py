@@ -210,6 +210,17 @@ async def test_a_page_links_to_itself_whatever_its_name_holds(serve: Serve, name
                 assert answer.status == 200, link
 
 
+@pytest.mark.parametrize("path", ["/rows", "/rows.json", "/rows.csv"])
+async def test_a_column_that_there_is_not_is_told_and_not_left_out(serve: Serve, path: str) -> None:
+    served = await serve(register=small_pages)
+    async with served.client() as client:
+        async with client.get(f"{path}?cols=key,valeu") as answer:
+            assert answer.status == 400
+            assert "valeu" in await text_of(answer)
+        async with client.get(f"{path}?cols=key,value") as answer:
+            assert answer.status == 200
+
+
 # headers
 
 
