@@ -131,6 +131,8 @@ class Gate:
             return Guest(ANYBODY, session, "nobody")
         if not settings.tokens and not self.is_behind_proxy(request):
             raise ForbiddenError("the view is reached by way of its proxy; open the address that the proxy has")
+        if not settings.tokens and settings.proxy is not None:
+            raise SignInError(f"the proxy did not say who this is: it must set {settings.proxy.user_header}")
         raise SignInError("sign in first: with a token as Authorization: Bearer, or in a browser at /sign-in")
 
     def token(self, request: web.Request, given: str) -> Token:

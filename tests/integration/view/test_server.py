@@ -469,7 +469,9 @@ async def test_the_proxy_names_people_and_their_groups(serve: Serve) -> None:
     async with served.client(headers={"X-User": "nobody"}) as client:
         assert (await client.get("/rows.json")).status == 403
     async with served.client() as client:
-        assert (await client.get("/rows.json")).status == 401
+        answer = await client.get("/rows.json")
+        assert answer.status == 401
+        assert "it must set X-User" in (await answer.json())["error"]
 
 
 async def test_headers_from_elsewhere_than_the_proxy_are_refused(serve: Serve) -> None:
