@@ -159,7 +159,12 @@ def key_text(key: bytes) -> str:
 
 def key_bytes(text: str) -> bytes:
     """The key that ``key_text`` shows so; raises ``ValueError`` where it is none."""
-    return bytes.fromhex(text[2:]) if text.startswith("0x") else text.encode()
+    if not text.startswith("0x"):
+        return text.encode()
+    try:
+        return bytes.fromhex(text[2:])
+    except ValueError:
+        raise ValueError("is no key; after 0x come its bytes, two hexadecimal digits each") from None
 
 
 def _window_row(key: bytes, value: bytes | None, masks: frozenset[Personal], *, with_events: bool) -> Decoded:

@@ -192,7 +192,7 @@ class IntegrationPages:
         found.append(button("test", "Test send", f"Send a test event to {name}'s endpoint, past windows and ledger?"))
         found.append(button("doctor", "Examine", f"Examine {name}, from its name to a test event?"))
         if entry.origin == "stored" and role.includes(Role.ADMIN):
-            question = f"Delete {name}? What it holds is delivered; it takes no more events."
+            question = f"Delete {name}? It takes no more events; what it holds is not delivered but parked."
             found.append(button("delete", "Delete", question, fields={"revision": tag_of(entry)}, tone="bad"))
         return found
 

@@ -229,7 +229,7 @@ class IntegrationForms:
         entry = self._acts.entry(visit.match["id"])
         expected = expected_revision(visit.form.get("revision", ""), entry)
         stored = await self._acts.delete(entry.integration.id, expected, visit)
-        return Done(f"{stored.id} is removed; what it held is delivered", visit.url_for(LIST))
+        return Done(f"{stored.id} is removed; what it held is parked", visit.url_for(LIST))
 
     # in
 

@@ -78,7 +78,7 @@ class IntegrationsApi:
         return self._changed(entry.integration.id, f"{entry.integration.id} is changed", visit)
 
     async def delete(self, visit: Visit) -> Done:
-        """Remove an integration. What it already holds is delivered."""
+        """Remove an integration. What it holds is parked, not delivered."""
         entry = self._acts.entry(visit.match["id"])
         expected = expected_revision(visit.headers.get("if-match", ""), entry)
         await self._acts.delete(entry.integration.id, expected, visit)

@@ -519,6 +519,23 @@ async def test_two_people_who_edit_at_once_do_not_undo_each_other_unawares(serve
     assert desk.store.snapshot.by_id()["mail"].integration.url == "https://a.example/"
 
 
+async def test_who_removes_one_is_told_that_what_it_holds_is_not_delivered(serve: Serve) -> None:
+    desk = Desk()
+    session, token_of = await in_browser(serve, desk)
+    async with session:
+        await session.post(ROOT, json={"id": "mail", "kind": "email", "url": "https://mail.example/"})
+        async with session.get("/integrations/mail/edit") as answer:
+            asked = await answer.text()
+        given = {"csrf_token": await token_of("/integrations/mail/edit"), "revision": '"1"'}
+        async with session.post(
+            "/integrations/mail/delete", data=given, headers={"Accept": "application/json"}
+        ) as answer:
+            told = (await answer.json())["message"]
+
+    assert "what it holds is not delivered but parked" in asked
+    assert told == "mail is removed; what it held is parked"
+
+
 async def test_a_preview_of_what_stands_in_the_form_saves_nothing(serve: Serve) -> None:
     desk = Desk()
     session, token_of = await in_browser(serve, desk)

@@ -148,6 +148,12 @@ def test_a_key_as_it_is_shown_leads_back_to_it(key: bytes):
     assert key_bytes(key_text(key)) == key
 
 
+@pytest.mark.parametrize("text", ["0xZZ", "0x0", "0x\u0660\u0660"])
+def test_a_text_that_is_no_key_says_what_one_is(text):
+    with pytest.raises(ValueError, match="two hexadecimal digits"):
+        key_bytes(text)
+
+
 def test_settings_of_an_unknown_kind_show_no_values():
     value = b'{"id":"x","settings":{"kind":"fax","pin":"1234"},"revision":1,"changed_at":1.0,"changed_by":"ada","version":1}'
     decoded = decode_table_row("integrations", b"i/x", value, frozenset(), sections={})
