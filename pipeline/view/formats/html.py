@@ -182,6 +182,7 @@ def environment(loader: BaseLoader | None = None) -> Environment:
         loader=loader or PackageLoader("pipeline.view", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,  # files that an upgrade puts below a running worker do not fit its code
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],

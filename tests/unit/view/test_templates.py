@@ -1,6 +1,7 @@
 """Pages as people get them: what the templates say, and what they must never hold."""
 
 import hashlib
+import os
 import re
 from collections.abc import AsyncIterator, Iterable
 from html.parser import HTMLParser
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import FileSystemLoader
 
 import pipeline.view
 from pipeline.view import charts
@@ -218,6 +220,18 @@ def test_every_field_has_a_name_for_people(some_page: str) -> None:
 def test_every_file_that_a_page_names_exists(some_page: str) -> None:
     named = re.findall(r'"/static/([^"]+)"', some_page)
     assert [name for name in named if not (FOLDER / "static" / name).is_file()] == []
+
+
+async def test_a_template_that_is_in_use_stays_as_it_was_read(tmp_path: Path) -> None:
+    file = tmp_path / "one.html"
+    file.write_text("old")
+    made = html.environment(FileSystemLoader(tmp_path))
+    made.get_template("one.html")
+
+    file.write_text("newer, of another version")
+    os.utime(file, (NOW_S, NOW_S))
+
+    assert made.get_template("one.html").render() == "old"
 
 
 async def test_text_from_outside_is_text_wherever_it_stands() -> None:
