@@ -47,6 +47,10 @@ _PARTS: Final[Columns] = (
 )
 
 
+_WITH_SECRETS: Final = frozenset({"table integrations"})
+_HIDDEN: Final = "hidden: it may hold secrets of integrations, which are shown to nobody"
+
+
 class TopicPages:
     """The three pages."""
 
@@ -94,7 +98,7 @@ class TopicPages:
             {"part": "key", "value": row["key"]},
             *({"part": f"header {name}", "value": _header(value, visit.masks)} for name, value in record.headers),
             {"part": "decoded", "value": row["value"]},
-            {"part": "raw", "value": _raw(record.value, visit.masks)},
+            {"part": "raw", "value": _HIDDEN if kind in _WITH_SECRETS else _raw(record.value, visit.masks)},
         ]
         if row["problem"]:
             parts.insert(0, {"part": "problem", "value": row["problem"]})

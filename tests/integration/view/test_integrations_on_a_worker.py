@@ -43,12 +43,24 @@ def events(count: int) -> bytes:
     return b"".join(json.dumps({**fields, "timestamp": int(time.time())}).encode() + b"\n" for _ in range(count))
 
 
+def stored_as_shown(worker: WorkerProcess) -> int:
+    """How many records of the stored integrations' topic an admin can look at, none of which shows a secret."""
+    topic = f"{worker.app}-integrations-changelog"
+    newest = ask(worker, "GET", f"/topics/{topic}.json")[1]["sections"]["records"]["rows"]
+    for row in newest:
+        record = ask(worker, "GET", f"/topics/{topic}/{row['partition']}/{row['offset']}.json")[1]
+        assert "hush" not in json.dumps(record)
+    assert "hush" not in json.dumps(newest)
+    return len(newest)
+
+
 def test_an_integration_is_made_changed_previewed_and_removed(worker: WorkerProcess) -> None:
     settings = {"id": "crm", "kind": "http", "url": "https://crm.invalid/", "events": ["Push Sent"], "platforms": ["*"]}
     worker.run("send", "-", stdin=events(40))
 
     status, made, headers = ask(worker, "POST", ROOT, settings | {"authorization": "Bearer hush"})
     assert (status, made["integration"]["settings"]["authorization"]) == (201, "********")
+    assert stored_as_shown(worker) > 0
 
     began_s = time.monotonic()
     changed, _, newer = ask(

@@ -25,6 +25,7 @@ def worker(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vie
     try:
         worker.start()
         worker.send(SENT)
+        eventually(lambda: page(worker, "/integrations.json")["coverage"]["complete"], "the list is whole")
         eventually(
             lambda: row(worker, "crm")["delivered"] == SENT and row(worker, "crm")["last_success_at"], "crm has all"
         )

@@ -160,6 +160,14 @@ def test_settings_of_an_unknown_kind_show_no_values():
     assert decoded.value["settings"] == {"kind": "fax"}
 
 
+@pytest.mark.parametrize("value", [b'{"authorization":"Bearer hush","version":99}', b"Bearer hush"])
+def test_what_cannot_be_read_of_an_integration_is_not_shown(value: bytes):
+    decoded = decode_table_row("integrations", b"i/x", value, frozenset(), sections={})
+
+    assert (decoded.kind, decoded.value) == ("unknown", None)
+    assert "hush" not in decoded.problem
+
+
 # who counts
 
 
