@@ -47,6 +47,15 @@ class Distributary(type(faust_cli)):  # type: ignore[misc] Faust's group class h
             sys.exit(1)
 
 
+def _common_options() -> list[click.Parameter]:
+    """Faust's, for all commands. Without ``--datadir`` the app's own default holds, which Faust's would always replace."""
+    found = [option for option in fausts.options(faust_cli, _WORDS) if option.name != "app"]
+    for option in found:
+        if option.name == "datadir":
+            option.default = None
+    return found
+
+
 def _choose_config(_ctx: click.Context, _option: click.Parameter, path: str | None) -> None:
     if path:
         os.environ["DISTRIBUTARY_CONFIG"] = path
@@ -67,7 +76,7 @@ cli = Distributary(
             metavar="FILE",
             help="Read this instead of faust.yml.",
         ),
-        *(option for option in fausts.options(faust_cli, _WORDS) if option.name != "app"),
+        *_common_options(),
         click.Option(["-A", "--app", "app"], default="agents.app", hidden=True),
     ],
 )

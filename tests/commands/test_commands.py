@@ -98,6 +98,13 @@ def test_help_fits_a_terminal_and_says_what_each_option_is_for(path: tuple[str, 
             assert option.help, f"{option.opts} says nothing"
 
 
+def test_the_tables_lie_where_the_help_says_unless_another_place_is_named():
+    (option,) = (each for each in cli.params if each.name == "datadir")
+
+    assert option.default is None
+    assert "default: .distributary/data" in option.help
+
+
 def test_help_names_every_command_with_a_summary():
     shown = CliRunner().invoke(cli, ["--help"]).output
     summaries = dict(line.split(maxsplit=1) for line in shown.partition("Commands:\n")[2].splitlines())
