@@ -2,8 +2,10 @@
 
 import asyncio
 import fcntl
+import logging
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,26 @@ def _start(**options: Any) -> Any:
         _own(folder)
         asyncio.run(_reach(addresses.kafka))
         return click.get_current_context().invoke(_fausts, **options)
+
+
+def _run(**options: Any) -> None:
+    """Run, and end the process as soon as all is closed.
+
+    gRPC keeps the event loop, and all that hangs on it, for as long as there is an interpreter. DuckDB would list it as leaked.
+    """
+    try:
+        _start(**options)
+    except SystemExit as ended:
+        status = ended.code
+    else:
+        status = 0
+    if isinstance(status, str):
+        click.echo(status, err=True)
+        status = 1
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status or 0)
 
 
 def _choose_web(options: dict[str, Any], settings: Settings) -> None:
@@ -108,7 +130,7 @@ command = click.Command(
             "web_host": "Host at which other workers reach this one.  [default: view.advertised_host, or where it listens]",
         },
     ),
-    callback=_start,
+    callback=_run,
     short_help="Run a worker.",
     help="Run a worker until Ctrl-C or SIGTERM.\n\nStart more of them, on any machine, to scale out; several on one machine "
     "need their own --datadir (before the command) and --web-port. Without KAFKA_BROKERS and without broker in faust.yml, "
