@@ -57,7 +57,7 @@ def attach(
     """Declare the agent of the source topic, and that of the topic of inbound events where there is one.
 
     Inbound events are read in any case: those from before ``routes_inbound`` was set are not routed when it is.
-    ``learning`` is told of each chunk that was routed.
+    ``learning`` is told of each chunk of the source topic that was routed.
     """
     routing = Routing(app, topology.names, router, metrics, partitions)
 
@@ -76,5 +76,3 @@ def attach(
         async for chunk in chunks:
             if routes_inbound:
                 routing.handle(chunk, INBOUND_EPOCH)
-                if learning is not None:
-                    learning.finish(chunk)

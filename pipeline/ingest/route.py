@@ -110,7 +110,7 @@ class Router:
         self._source_epoch = source_epoch
         self._max_event_bytes = max_event_bytes
         self.look: Callable[[Sequence[Event]], None] | None = None
-        """Shown all usable events, a run at a time."""
+        """Shown all usable events of the source topic, a run at a time; of other topics none."""
 
     def revise(self, changes: Mapping[str, Integration | None]) -> Iterator[None]:
         """Put other integrations in the place of those with these ids, ``None`` for none at all.
@@ -151,6 +151,8 @@ class Router:
         the records alone, so a chunk that is read again gives the same ones.
         """
         epoch = self._source_epoch if source_epoch is None else source_epoch
+        # What came in by a webhook may carry a platform of its own, and says nothing that the directory did not say before.
+        look = self.look if source_epoch is None else None
         decode_run = EventDecoder(topic, partition, epoch, self._max_event_bytes).decode_run
         match = self._match
         frames: list[tuple[int, bytes]] = []
@@ -163,8 +165,8 @@ class Router:
             run = decode_run(records[at : at + _RUN_RECORDS])
             for record, poison in run.dead:
                 dead.append(_dead_letter(poison, topic, partition, record))
-            if self.look is not None:
-                self.look(run.events)
+            if look is not None:
+                look(run.events)
             encoded, end = run.encoded, 0
             published_from = encoded.index
             for record, value, event, next_end in zip(run.records, run.values, run.events, run.ends, strict=True):

@@ -143,6 +143,14 @@ def test_the_frames_are_a_function_of_the_records(drawn: list[tuple[int, bytes |
     assert [frame for _, frame in routed.frames] == [encode_frame(frame) for _, frame in decoded(routed)]
 
 
+def test_only_events_of_the_source_topic_are_looked_at_for_users() -> None:
+    router, seen = Router(CONFIGURED, 3), []
+    router.look = seen.extend
+    router.route(records([event(user_id="from-inbound")]), "inbound", 0, source_epoch=1)
+    router.route(records([event(user_id="from-source")]), "events", 0)
+    assert [each.user_id for each in seen] == ["from-source"]
+
+
 def test_an_empty_chunk_gives_nothing() -> None:
     assert Router(CONFIGURED, 3).route([], "events", 0) == Routed([], [], 0, 0, 0)
 
