@@ -29,7 +29,7 @@ from pipeline.view.roles import Role
 
 ONE: Final = "/webhooks/{id}"
 FACETS: Final = ("result",)
-FROM_VARIABLE: Final = '"Authorization: $WEBHOOK_SECRET"'
+FROM_VARIABLE: Final = '"Authorization: Bearer $WEBHOOK_SECRET"'
 
 _REASONS: Final[Columns] = (
     Column("reason", "Reason", Kind.TEXT, "What became of a request, as the log calls it.", is_sortable=False),

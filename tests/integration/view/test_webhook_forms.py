@@ -132,6 +132,7 @@ async def test_a_webhook_is_made_and_its_secret_shown_once(browser: Browser, for
         True,
     )
     assert (secret in later, "https://hooks.example/webhooks/orders-of-the-shop" in later) == (False, True)
+    assert '-H "Authorization: Bearer $WEBHOOK_SECRET"' in unescape(later), "the page calls secret what follows Bearer"
 
 
 async def test_what_was_filled_in_is_what_is_stored(browser: Browser, forms: Forms) -> None:
