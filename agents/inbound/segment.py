@@ -199,9 +199,9 @@ class SegmentCalls:
             self._destination.applications,
             max_depth=self._settings.max_depth,
         )
+        record.application = call.application
         if isinstance(call, Refusal):
             return call
-        record.application = call.application
         try:
             await self._track(record, call.user)
         except ValueError as error:

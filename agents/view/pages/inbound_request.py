@@ -11,6 +11,7 @@ from agents.view.records import place_in
 from agents.view.server import View, Visit
 from pipeline.errors import CodecError, NotFoundError
 from pipeline.inbound.request import InboundRequest, decode
+from pipeline.inbound.segment.answers import meaning as segment_meaning
 from pipeline.inbound.settings import IDENTIFY_LABELS
 from pipeline.model.moments import format_time
 from pipeline.view.columns import Column, Columns, Kind, Personal, Row
@@ -104,8 +105,8 @@ def _facts(request: InboundRequest, masks: frozenset[Personal]) -> dict[str, Any
 
 
 def _lead(request: InboundRequest, masks: frozenset[Personal]) -> list[str]:
-    lead = [request.outcome.meaning]
-    if request.detail:
+    lead = [segment_meaning(request.outcome) if request.source == "segment" else request.outcome.meaning]
+    if request.detail and request.detail not in lead:
         detail = mask_value(Personal.PAYLOAD, request.detail) if masks else request.detail
         lead.append(f"In detail: {detail}.")
     return lead

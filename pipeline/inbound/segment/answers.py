@@ -24,11 +24,15 @@ class Answer(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A call that is not taken: the answer, how it is counted, and what was wrong, for people."""
+    """A call that is not taken: the answer, how it is counted, and what was wrong, for people.
+
+    ``application`` is there where a body names one that we know, as that of ``setTags`` does.
+    """
 
     answer: Answer
     outcome: Outcome
     detail: str
+    application: str = ""
 
 
 def message_answer(status: int, message: str) -> Answer:
@@ -93,7 +97,20 @@ REFUSALS: Final = MappingProxyType(
 )
 """What a call is refused with before its body is looked at; the first three are the vendor's own."""
 
+_MEANINGS: Final = MappingProxyType(
+    {
+        Outcome.AUTH_REJECTED: "The Authorization header is missing or is not Token and a key of the application; "
+        "compare the API key with segment_destination.applications.",
+        Outcome.IDENTIFIER_MISSING: "The call names neither a user nor a device.",
+    }
+)
+
+
+def meaning(outcome: Outcome) -> str:
+    """``outcome.meaning`` in the words of these calls, which have no secret and no sample as webhooks have."""
+    return _MEANINGS.get(outcome, outcome.meaning)
+
 
 def refused(outcome: Outcome, detail: str = "") -> Refusal:
     """The refusal of a whole call for ``outcome``, which is one of ``REFUSALS``."""
-    return Refusal(REFUSALS[outcome], outcome, detail or outcome.meaning)
+    return Refusal(REFUSALS[outcome], outcome, detail or meaning(outcome))

@@ -10,7 +10,7 @@ import msgspec
 from pydantic import SecretStr
 
 from pipeline.inbound.outcome import Outcome
-from pipeline.inbound.segment.answers import Refusal, set_tags_answer
+from pipeline.inbound.segment.answers import Refusal, meaning, set_tags_answer
 from pipeline.inbound.segment.credentials import is_token_valid
 from pipeline.inbound.segment.post_events import DEEPEST
 from pipeline.inbound.segment.reading import Fields, UnreadableError, decode_fields, is_null, read
@@ -53,10 +53,10 @@ def read_set_tags(
         return _refusal(_ARGUMENT_ERROR, "application code is not valid", Outcome.APPLICATION_UNKNOWN)
     if not is_token_valid(authorization, valid):
         answer = set_tags_answer(401, 401, "unauthorized")
-        return Refusal(answer, Outcome.AUTH_REJECTED, Outcome.AUTH_REJECTED.meaning)
+        return Refusal(answer, Outcome.AUTH_REJECTED, meaning(Outcome.AUTH_REJECTED), application)
     user = tracked_user({_FIELDS[name]: value for name, value in request.items() if name in _FIELDS})
     if user is None:
-        return _refusal(_ARGUMENT_ERROR, "hwid or userId should be set", Outcome.IDENTIFIER_MISSING)
+        return _refusal(_ARGUMENT_ERROR, "hwid or userId should be set", Outcome.IDENTIFIER_MISSING, application)
     return SetTags(application, user)
 
 
@@ -70,5 +70,5 @@ def _object(fields: Fields, name: str) -> Fields:
     return {} if content is None or is_null(content) else read(decode_fields, bytes(content))
 
 
-def _refusal(status_code: int, message: str, outcome: Outcome) -> Refusal:
-    return Refusal(set_tags_answer(400, status_code, message), outcome, message)
+def _refusal(status_code: int, message: str, outcome: Outcome, application: str = "") -> Refusal:
+    return Refusal(set_tags_answer(400, status_code, message), outcome, message, application)

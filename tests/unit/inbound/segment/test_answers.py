@@ -1,9 +1,10 @@
 import json
+import re
 
 import pytest
 
 from pipeline.inbound.outcome import Outcome
-from pipeline.inbound.segment.answers import PONG, REFUSALS, TAKEN, failure_answer, refused
+from pipeline.inbound.segment.answers import PONG, REFUSALS, TAKEN, failure_answer, meaning, refused
 from pipeline.inbound.segment.reasons import Reason
 
 SEGMENT_SENDS_AGAIN = {408, 423, 429, *range(500, 600)} - {501}
@@ -30,6 +31,11 @@ def test_segment_sends_again_what_may_pass_later_and_nothing_else(outcome: Outco
 @pytest.mark.parametrize("outcome", REFUSALS)
 def test_a_refusal_has_a_message_for_callers_that_read_it(outcome: Outcome) -> None:
     assert list(json.loads(refused(outcome).answer.body)) == ["message"]
+
+
+@pytest.mark.parametrize("outcome", [*REFUSALS, Outcome.IDENTIFIER_MISSING])
+def test_nobody_who_calls_as_segment_does_is_told_of_a_webhook(outcome: Outcome) -> None:
+    assert not {"webhook", "secret", "sample"} & set(re.findall(r"\w+", meaning(outcome)))
 
 
 def test_a_message_is_written_as_the_vendors_service_writes_json() -> None:

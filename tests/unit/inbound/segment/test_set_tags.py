@@ -57,6 +57,12 @@ def test_a_wrong_token_is_refused(authorization: str | None) -> None:
     assert answer.status == 401
 
 
+@pytest.mark.parametrize(("user", "authorization"), [("u", "Token x"), ("", AUTHORIZATION)])
+def test_a_refusal_tells_which_application_it_is_of(user: str, authorization: str) -> None:
+    body = json.dumps({"request": {"application": "32E5A-9B411", "userId": user}}).encode()
+    assert read_set_tags(body, authorization, TOKENS).application == "32E5A-9B411"
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"request":5}', b'{"request":{"application":5}}', b"[" * 100])
 def test_what_is_no_call_is_refused(body: bytes) -> None:
     refusal = read_set_tags(body, AUTHORIZATION, TOKENS)
