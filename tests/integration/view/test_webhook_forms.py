@@ -205,6 +205,10 @@ async def test_a_mistake_is_told_beside_its_input_and_nothing_is_made(
     status, page = await browser.send("/webhooks/new", {**FORM, **change})
 
     assert (status, f'href="#{where}"' in page) == (422, True)
+    described = re.search(rf'id="{where}"[^>]*aria-describedby="([^"]*)"', page)
+    assert described is not None, "whoever hears the page hears at the input what is wrong"
+    assert described[1].split()[0] == f"{where}-problem-1"
+    assert f'id="{where}-problem-1"' in page
     assert [*forms.desk.store.snapshot.webhooks] == ["of-file"]
 
 
