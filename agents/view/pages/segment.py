@@ -17,9 +17,7 @@ from pipeline.view.query import Query
 FACETS: Final = ("call", "result")
 MOST_APPLICATIONS: Final = 1000
 
-_SHOWN: Final = frozenset(
-    {"at", "result", "reason", "call", "application", "preview", "events", "disregarded", "status"}
-)
+_SHOWN: Final = ("at", "call", "result", "reason", "application", "preview", "events", "disregarded", "status")
 _REASONS: Final[Columns] = (
     Column("reason", "Reason", Kind.TEXT, "Why an event, or a part of a profile, was not taken.", is_sortable=False),
     Column("count", "Events", Kind.INTEGER, "How many of the last 24 hours.", is_sortable=False),
@@ -53,7 +51,7 @@ class SegmentPage:
             source="segment",
             **time_range(visit, "at"),
         )
-        calls.columns = tuple(replace(column, is_wide=column.name not in _SHOWN) for column in calls.columns)
+        calls.columns = _in_order(calls.columns)
         if visit.is_export:
             return Page("Segment", "page.html", [calls])
         found = await gather.ask("segment_calls", Query(sort="application", key="application", limit=MOST_APPLICATIONS))
@@ -83,6 +81,13 @@ class SegmentPage:
             "nothing": {"calls": _NO_CALLS, "disregarded": _NO_REASONS},
         }
         return Page("Segment", "page.html", sections, facts, context)
+
+
+def _in_order(columns: Columns) -> Columns:
+    """The columns that are shown first, with the call near the left edge: it says what a row is."""
+    by_name = {column.name: column for column in columns}
+    shown = [replace(by_name.pop(name), is_wide=False) for name in _SHOWN if name in by_name]
+    return (*shown, *(replace(column, is_wide=True) for column in by_name.values()))
 
 
 def _reasons(rows: Iterable[Row]) -> Iterable[Row]:

@@ -196,6 +196,7 @@ def test_segments_calls_are_counted_with_what_was_disregarded(flow: MaskedFlow) 
     assert (page["facts"]["events_24_h"], page["facts"]["disregarded_24_h"]) == (2, 3)
     assert [(each["reason"], each["count"]) for each in page["sections"]["disregarded"]["rows"]] == [("No platform", 3)]
     assert {each["call"] for each in page["sections"]["calls"]["rows"]} >= {"/post-events", "/track-user"}
+    assert [each["name"] for each in page["sections"]["calls"]["columns"]][:2] == ["at", "call"]
 
 
 # users
