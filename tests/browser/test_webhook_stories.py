@@ -78,6 +78,19 @@ def test_a_webhook_is_made_shown_once_and_deleted(desk: Desk, scene: Scene) -> N
     assert page.get_by_role("link", name="Short-lived").count() == 0
 
 
+def test_a_webhook_is_not_made_again_when_its_page_is_loaded_again(desk: Desk, scene: Scene) -> None:
+    page = desk.reader()
+    fill_in(page, scene, "Loaded again")
+    page.locator("#f-identify-field").fill("user.id")
+    page.get_by_role("button", name="Create", exact=True).last.click()
+    secret = page.locator("#webhook-secret").inner_text()
+    page.reload()
+
+    assert (page.url, secret in page.content()) == (f"{scene.url}/webhooks/loaded-again/url", False)
+    page.goto(f"{scene.url}/webhooks")
+    assert page.get_by_role("link", name="Loaded again").count() == 1
+
+
 def test_a_new_secret_is_asked_for_before_it_is_made(desk: Desk, scene: Scene) -> None:
     page = desk.reader()
     fill_in(page, scene, "Rotated")

@@ -457,5 +457,8 @@
     document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
     showTheme();
     arrive();
+    // An answer to a form stands at the form's address: loaded again, it would have the form sent again.
+    const own = document.querySelector("[data-own-address]")?.dataset.ownAddress;
+    if (own) history.replaceState(history.state, "", own);
   });
 })();
