@@ -57,5 +57,6 @@ def check_token(key: bytes, session: str, given: str) -> None:
     wanted = token_of(key, session)
     if not session or not hmac.compare_digest(wanted.encode(), given.encode("utf-8", "surrogatepass")):
         raise ForbiddenError(
-            "the form is too old or cookies are blocked: open the page again, then send it; nothing was changed"
+            "the form is too old or cookies are blocked: open the page again, then send it; a program sends "
+            "Content-Type: application/json; nothing was changed"
         )

@@ -17,8 +17,8 @@ def test_a_token_is_that_of_its_session_alone() -> None:
 
 
 @pytest.mark.parametrize("given", ["", "0", "\ud800", "é" * 40])
-def test_anything_else_is_no_token(given: str) -> None:
-    with pytest.raises(ForbiddenError):
+def test_anything_else_is_no_token_and_programs_are_told_what_to_send(given: str) -> None:
+    with pytest.raises(ForbiddenError, match="a program sends Content-Type: application/json"):
         csrf.check_token(KEY, "one", given)
 
 
