@@ -154,7 +154,8 @@ def _written(step: Step, *, is_first: bool) -> str:
         return f"[{step}]"
     assert isinstance(step, str)
     if not _PLAIN_KEY.fullmatch(step):
-        return f"[{json.dumps(step, ensure_ascii=False)}]"
+        # What cannot be seen, or turns the text around it, is written out: the path stands in forms and lists.
+        return f"[{json.dumps(step, ensure_ascii=not step.isprintable())}]"
     return step if is_first else f".{step}"
 
 
