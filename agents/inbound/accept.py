@@ -2,14 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
-
-import structlog
+from typing import Final
 
 from agents.engine import ChunkApp
+from agents.owed import Owed
 from pipeline.model.placement import partition_of
-
-log = structlog.get_logger(__name__)
 
 ACKNOWLEDGED_WITHIN_S: Final = 5.0
 """How long Kafka is waited for; Segment, for one, waits 10 s for an answer."""
@@ -18,21 +15,22 @@ ACKNOWLEDGED_WITHIN_S: Final = 5.0
 class Acceptor:
     """Writes records of inbound requests to ``topic`` of this worker's app.
 
-    While records that callers were already answered 503 for are not acknowledged, nothing more is handed over: it would wait
-    behind them, in memory. That ends by itself when Kafka acknowledges them.
+    While Kafka has ``owed`` what callers were already answered 503 for, nothing more is handed over.
     """
 
-    def __init__(self, app: ChunkApp, topic: str, partitions: int, within_s: float = ACKNOWLEDGED_WITHIN_S) -> None:
+    def __init__(
+        self, app: ChunkApp, topic: str, partitions: int, owed: Owed, within_s: float = ACKNOWLEDGED_WITHIN_S
+    ) -> None:
         self._app = app
         self._topic = topic
         self._partitions = partitions
         self._within_s = within_s
-        self._overdue = 0
+        self._owed = owed
 
     @property
     def is_stalled(self) -> bool:
         """Whether Kafka owes acknowledgements for longer than callers wait, or can take nothing more from this worker."""
-        return self._overdue > 0 or self._app.outbox.has_failed
+        return self._owed.is_any or self._app.outbox.has_failed
 
     async def store(self, placed_by: str, record: bytes) -> bool:
         """Whether Kafka has the record, on the partition of the key ``placed_by``.
@@ -51,7 +49,7 @@ class Acceptor:
             async with asyncio.timeout(self._within_s):
                 await asyncio.shield(waited)
         except TimeoutError:
-            self._wait_for(sent)
+            self._owed.note(sent)
             return False
         return True
 
@@ -63,16 +61,3 @@ class Acceptor:
     def _send(self, placed_by: str, record: bytes) -> "asyncio.Future[None]":
         partition = partition_of(placed_by, self._partitions)
         return self._app.outbox.send(self._topic, partition, [[(placed_by.encode(), record)]])
-
-    def _wait_for(self, sent: Sequence["asyncio.Future[None]"]) -> None:
-        missing = [each for each in sent if not each.done()]
-        if missing and not self._overdue:
-            log.warning("kafka does not acknowledge inbound requests, callers are answered 503", topic=self._topic)
-        self._overdue += len(missing)
-        for each in missing:
-            each.add_done_callback(self._on_acknowledged)
-
-    def _on_acknowledged(self, _sent: Any) -> None:
-        self._overdue -= 1
-        if not self._overdue:
-            log.info("kafka acknowledges inbound requests again", topic=self._topic)

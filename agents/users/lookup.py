@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from agents.engine import ChunkApp
+from agents.owed import Owed
 from agents.users.keeper import IndexKeeper
 from agents.users.topology import UserFlow
 from pipeline.clock import Clock
@@ -99,6 +100,8 @@ class Users:
         self._clock = clock
         self._index = index
         self.keeper = keeper
+        self.owed = Owed()
+        """What Kafka has not acknowledged in time; whoever else takes requests counts here too."""
         self._peers: Owners | None = None
 
     def ask_by(self, peers: Owners) -> None:
@@ -259,6 +262,9 @@ class Users:
         return Deletion(request_id, key)
 
     async def _send(self, updates: Sequence[Update]) -> None:
+        """Hand over and wait; nothing is handed over while Kafka owes what callers have stopped waiting for."""
+        if self.owed.is_any:
+            raise UsersUnavailableError("Kafka does not acknowledge what it is given; tell it again")
         sent: list[Any] = [
             self._app.outbox.send(
                 self._topic, partition_of(update.place, self._partitions), [[(None, encode_update(update))]]
@@ -267,6 +273,7 @@ class Users:
         ]
         _, late = await asyncio.wait(sent, timeout=ACKNOWLEDGED_WITHIN_S)
         if late:
+            self.owed.note([*late])
             raise UsersUnavailableError(
                 f"Kafka has not taken what was told of a user within {ACKNOWLEDGED_WITHIN_S:g} s; tell it again"
             )

@@ -85,3 +85,29 @@ def test_while_kafka_stalls_callers_are_told_to_come_again_and_then_it_goes_on(o
         worker.knows("by-user")
     finally:
         worker.stop()
+
+
+def test_while_kafka_stalls_nothing_that_is_told_of_users_gathers_in_memory(own_kafka, redis_url, tmp_path):
+    worker = CalledWorker(own_kafka.addresses.kafka, redis_url, tmp_path, [webhook("by-user")])
+    worker.start()
+    try:
+        worker.know_jane()
+        own_kafka.pause_kafka()
+        try:
+            began_s = time.monotonic()
+            assert worker.segment("track-user", {"user_id": "first"}).status == 503
+            assert time.monotonic() - began_s < 8, "Segment waits 10 s for an answer"
+            began_s = time.monotonic()
+            refused = worker.segment("track-user", {"user_id": "second"})
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+            assert worker.segment("delete-user", {"external_id": "third"}).status == 503
+            assert time.monotonic() - began_s < 2, "what waits for Kafka must not grow"
+        finally:
+            own_kafka.resume_kafka()
+        eventually(lambda: worker.segment("track-user", {"user_id": "last"}).status == 200, "users are taken again")
+        told = b"".join(value for _, value in worker.records(worker.names.user_updates))
+        assert b'"last"' in told
+        assert b'"second"' not in told
+        assert b'"third"' not in told
+    finally:
+        worker.stop()
