@@ -35,9 +35,7 @@ class Listening:
         redis_url: str,
         share: Callable[[], float],
     ) -> None:
-        self.acceptor = acceptor = Acceptor(
-            app, topology.names.inbound_requests, settings.partitions, users.owed
-        )
+        self.acceptor = acceptor = Acceptor(app, topology.names.inbound_requests, settings.partitions, users.owed)
         self._rates = WebhookRates(settings.app, redis_url, clock, share, inbound.rate)
         webhooks = Webhooks(
             inbound, integrations=integrations, users=users, acceptor=acceptor, rates=self._rates, clock=clock
