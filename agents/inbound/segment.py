@@ -36,7 +36,7 @@ from pipeline.inbound.segment.delete_user import read_delete_user
 from pipeline.inbound.segment.made_events import make_events
 from pipeline.inbound.segment.post_events import read_post_events
 from pipeline.inbound.segment.reasons import Reason
-from pipeline.inbound.segment.set_tags import read_set_tags
+from pipeline.inbound.segment.set_tags import read_set_tags, stranger_refusal
 from pipeline.inbound.segment.track_user import NOBODY as NOBODY_TRACKED
 from pipeline.inbound.segment.track_user import read_track_user
 from pipeline.inbound.segment.tracked_user import TrackedUser
@@ -191,14 +191,13 @@ class SegmentCalls:
     async def _set_tags(self, request: web.BaseRequest, record: InboundRequest) -> "_Done | Refusal":
         if request.method != "POST":
             return refused(Outcome.METHOD_NOT_ALLOWED, f"{request.method[:20]} came")
+        authorization, tokens = request.headers.get("Authorization"), self._destination.applications
+        stranger = stranger_refusal(authorization, tokens)
+        if stranger is not None:
+            return stranger
         body = await read_body(request, self._settings.max_body_bytes)
         show(record, body)
-        call = read_set_tags(
-            body,
-            request.headers.get("Authorization"),
-            self._destination.applications,
-            max_depth=self._settings.max_depth,
-        )
+        call = read_set_tags(body, authorization, tokens, max_depth=self._settings.max_depth)
         record.application = call.application
         if isinstance(call, Refusal):
             return call

@@ -317,3 +317,13 @@ def test_many_callers_at_once_are_all_answered(flow):
     for thread in threads:
         thread.join(60)
     assert statuses == [200] * 320
+
+
+def test_set_tags_waits_for_no_body_of_a_caller_without_a_token(flow):
+    with connected(flow) as line:
+        began_s = time.monotonic()
+        line.sendall(b"POST /json/1.3/setTags HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{")
+        answer = line.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert b'"status_code":401' in answer
+        assert time.monotonic() - began_s < 5, "bodies may take 10 s, and hold a place of max_concurrent meanwhile"

@@ -41,3 +41,11 @@ def is_token_valid(authorization: str | None, valid: Sequence[SecretStr]) -> boo
     for token in valid:
         is_valid |= hmac.compare_digest(shown_bytes, token.get_secret_value().encode())
     return is_valid and scheme.lower() == _SCHEME and bool(shown)
+
+
+def is_anyones_token(authorization: str | None, tokens: Mapping[str, Sequence[SecretStr]]) -> bool:
+    """Whether ``authorization`` is the token of any application: all that can be known of a call before its body is read."""
+    is_valid = False
+    for valid in tokens.values():  # all of them, always: stopping at the first would tell which it was
+        is_valid |= is_token_valid(authorization, valid)
+    return is_valid

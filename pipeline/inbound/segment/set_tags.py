@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from pipeline.inbound.outcome import Outcome
 from pipeline.inbound.segment.answers import Refusal, meaning, set_tags_answer
-from pipeline.inbound.segment.credentials import is_token_valid
+from pipeline.inbound.segment.credentials import is_anyones_token, is_token_valid
 from pipeline.inbound.segment.post_events import DEEPEST
 from pipeline.inbound.segment.reading import Fields, UnreadableError, decode_fields, is_null, read
 from pipeline.inbound.segment.tracked_user import TrackedUser, tracked_user
@@ -33,6 +33,11 @@ class SetTags(NamedTuple):
     user: TrackedUser
 
 
+def stranger_refusal(authorization: str | None, tokens: Mapping[str, Sequence[SecretStr]]) -> Refusal | None:
+    """The refusal of a caller without the token of any application, of whom no body is to be waited for; ``None`` for others."""
+    return None if is_anyones_token(authorization, tokens) else _unauthorized()
+
+
 def read_set_tags(
     body: bytes,
     authorization: str | None,
@@ -52,8 +57,7 @@ def read_set_tags(
     if valid is None:
         return _refusal(_ARGUMENT_ERROR, "application code is not valid", Outcome.APPLICATION_UNKNOWN)
     if not is_token_valid(authorization, valid):
-        answer = set_tags_answer(401, 401, "unauthorized")
-        return Refusal(answer, Outcome.AUTH_REJECTED, meaning(Outcome.AUTH_REJECTED), application)
+        return _unauthorized(application)
     user = tracked_user({_FIELDS[name]: value for name, value in request.items() if name in _FIELDS})
     if user is None:
         return _refusal(_ARGUMENT_ERROR, "hwid or userId should be set", Outcome.IDENTIFIER_MISSING, application)
@@ -72,3 +76,8 @@ def _object(fields: Fields, name: str) -> Fields:
 
 def _refusal(status_code: int, message: str, outcome: Outcome, application: str = "") -> Refusal:
     return Refusal(set_tags_answer(400, status_code, message), outcome, message, application)
+
+
+def _unauthorized(application: str = "") -> Refusal:
+    answer = set_tags_answer(401, 401, "unauthorized")
+    return Refusal(answer, Outcome.AUTH_REJECTED, meaning(Outcome.AUTH_REJECTED), application)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from pipeline.inbound.segment.answers import Answer, Refusal
-from pipeline.inbound.segment.credentials import authorized_application
+from pipeline.inbound.segment.credentials import authorized_application, is_anyones_token
 
 NEW, OLD, OTHER = "n" * 20, "o" * 20, "x" * 20
 TOKENS = {"32E5A-9B411": (SecretStr(NEW), SecretStr(OLD)), "A1B2C-D3E4F": (SecretStr(OTHER),)}
@@ -54,3 +54,13 @@ def test_a_call_without_the_applications_token_is_answered_as_the_vendor_does(au
 @given(application=st.none() | st.text(), authorization=st.none() | st.text(st.characters(codec="utf-8")))
 def test_nobody_gets_in_by_chance(application: str | None, authorization: str | None) -> None:
     assert isinstance(answer_to(application, authorization), Answer)
+
+
+@pytest.mark.parametrize("token", [NEW, OLD, OTHER])
+def test_the_token_of_any_application_is_somebodys(token: str) -> None:
+    assert is_anyones_token(f"Token {token}", TOKENS)
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Token", f"Bearer {NEW}", "Token \udcff", f"Token {NEW}x"])
+def test_another_token_is_nobodys(authorization: str | None) -> None:
+    assert not is_anyones_token(authorization, TOKENS)
