@@ -13,7 +13,7 @@ from agents.inbound.reading import read_body
 from agents.inbound.records import key_of, refuse, show, show_unread, shown
 from agents.inbound.server import NOWHERE, Answered
 from agents.inbound.sightings import Sightings
-from agents.users.lookup import Users
+from agents.users.lookup import UpdateTooLargeError, Users
 from pipeline.clock import Clock
 from pipeline.errors import UsersUnavailableError
 from pipeline.inbound.outcome import Outcome
@@ -247,7 +247,10 @@ class SegmentCalls:
             attributes=dict(tracked.attributes),
         )
         record.user_key = update.own_key
-        await self._users.track(update)
+        try:
+            await self._users.track(update)
+        except UpdateTooLargeError as error:
+            raise Refused(Outcome.TOO_LARGE, str(error)) from None
 
     def _parts(self, record: InboundRequest, events: Sequence[tuple[str, InboundEvent]]) -> list[tuple[str, bytes]]:
         """The records of a call: one for each partition that its users are on, and where one would be too large, several."""

@@ -12,7 +12,7 @@ from agents.owed import Owed
 from agents.users.keeper import IndexKeeper
 from agents.users.topology import UserFlow
 from pipeline.clock import Clock
-from pipeline.errors import UnavailableError, UsersUnavailableError
+from pipeline.errors import DistributaryError, UnavailableError, UsersUnavailableError
 from pipeline.integrations.audit import Actor
 from pipeline.model.placement import partition_of
 from pipeline.users.entries import (
@@ -36,11 +36,22 @@ from pipeline.users.model import Link, User
 from pipeline.users.rows import decode_row, link_key, user_key
 from pipeline.users.updates import DeleteUser, Seen, TrackUser, Update, encode_update
 
-__all__ = ["Deletion", "Found", "Users", "UsersUnavailableError"]
+__all__ = ["Deletion", "Found", "UpdateTooLargeError", "Users", "UsersUnavailableError"]
 
 ACKNOWLEDGED_WITHIN_S: Final = 5.0
+LARGEST_UPDATE_BYTES: Final = 8 << 20
+"""What may be told of a user at once: well below what a record may hold, as one that does not fit would end the worker."""
 READ_WITHIN_S: Final = 5.0
 READ_PATH: Final = "users/read"
+
+
+class UpdateTooLargeError(DistributaryError):
+    """More is told of a user at once than ``LARGEST_UPDATE_BYTES``; telling it again does not help."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(
+            f"what is told of the user has {size_bytes} bytes, and at most {LARGEST_UPDATE_BYTES} are taken"
+        )
 
 
 class Found(NamedTuple):
@@ -199,7 +210,7 @@ class Users:
         """Take what somebody told of a user: once this returns, Kafka has it and every worker finds the user.
 
         Returns the user's key. Raises ``UsersUnavailableError`` where the caller should try again; the update may be taken by then,
-        which does no harm.
+        which does no harm; and ``UpdateTooLargeError``.
         """
         key = await self._key_of(update)
         # Straight to whom it is about, behind what was told of that user before.
@@ -265,11 +276,12 @@ class Users:
         """Hand over and wait; nothing is handed over while Kafka owes what callers have stopped waiting for."""
         if self.owed.is_any:
             raise UsersUnavailableError("Kafka does not acknowledge what it is given; tell it again")
+        records = [(partition_of(update.place, self._partitions), encode_update(update)) for update in updates]
+        largest_bytes = max(len(record) for _, record in records)
+        if largest_bytes > LARGEST_UPDATE_BYTES:
+            raise UpdateTooLargeError(largest_bytes)
         sent: list[Any] = [
-            self._app.outbox.send(
-                self._topic, partition_of(update.place, self._partitions), [[(None, encode_update(update))]]
-            )
-            for update in updates
+            self._app.outbox.send(self._topic, partition, [[(None, record)]]) for partition, record in records
         ]
         _, late = await asyncio.wait(sent, timeout=ACKNOWLEDGED_WITHIN_S)
         if late:

@@ -12,6 +12,7 @@ import time
 import pytest
 import redis.asyncio as redis_client
 
+from agents.users.lookup import UpdateTooLargeError
 from pipeline.errors import UsersUnavailableError
 from pipeline.integrations.audit import Actor
 from pipeline.local.servers import LocalServers
@@ -110,6 +111,15 @@ async def test_what_is_told_of_a_known_device_alone_is_about_its_user(kafka, red
         assert (await find(worker, "email", "a@x.example")).user_id == "u1"
         await until(lambda: b"a@x.example" in b"".join(worker.rows(USERS).values()))
         assert len(worker.rows(USERS)) == 1
+
+
+async def test_more_than_a_record_may_hold_is_refused_and_the_worker_goes_on(kafka, redis_url, tmp_path):
+    async with UsersWorker(fresh_name("users"), kafka, redis_url, tmp_path).running() as worker:
+        await complete(worker)
+        with pytest.raises(UpdateTooLargeError):
+            await worker.users.track(tracked(user_id="u1", attributes={str(n): "x" * 4096 for n in range(4096)}))
+        await worker.users.track(tracked(user_id="u1"))
+        assert (await find(worker, "user_id", "u1")).user_id == "u1"
 
 
 async def test_a_device_that_moves_is_found_with_its_new_user(kafka, redis_url, tmp_path):
