@@ -3,7 +3,8 @@
 The events of a source pass by the hundred thousand a second, so looking is made of calls that take a whole run of events at once,
 and is bounded: of more than ``LOOKED_AT_A_SECOND`` one in ``LOOKED_AT_OF`` is looked at, the rest is learned the next time it passes. What was handed on
 lately is not handed on again: memory of two generations, each bounded, the older of which is forgotten when the newer one is
-full or old.
+full. After ``REMEMBERED_S`` both are: the directory may have heard something else meanwhile, from another worker, from a call,
+or that the user was deleted, and what is seen after that counts.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from pipeline.users.updates import Seen
 
 REMEMBERED: Final = 100_000
 """How many devices each of the two generations holds."""
-GENERATION_S: Final = 3600.0
+REMEMBERED_S: Final = 3600.0
 LOOKED_AT_A_SECOND: Final = 1_000
 LOOKED_AT_OF: Final = 32
 LEARNED_A_SECOND: Final = 1_000
@@ -91,8 +92,10 @@ class Learner:
         self._taken_at_s = now_s
         self._may_look_at = min(self._looked_at_a_second, self._may_look_at + elapsed_s * self._looked_at_a_second)
         self._may_learn = min(self._learned_a_second, self._may_learn + elapsed_s * self._learned_a_second)
-        if now_s - self._began_s > GENERATION_S or len(self._young) >= self._remembered:
-            self._old, self._young, self._began_s = self._young, {}, now_s
+        if now_s - self._began_s >= REMEMBERED_S:
+            self._old, self._young, self._began_s = {}, {}, now_s
+        elif len(self._young) >= self._remembered:
+            self._old, self._young = self._young, {}
         noted, self._new = self._new, {}
         seen = []
         for key, event in noted.items():

@@ -1,6 +1,7 @@
 """What is learned from events: each pair once, as much as is allowed, and a device that changes hands again."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pipeline.users.learning import Learner
 
@@ -76,6 +77,17 @@ def test_memory_is_bounded_and_what_is_still_seen_stays_known():
         learned(learner, Event(hwid="often"), Event(hwid=f"H{number}"), at_s=NOW_S + number)
         assert len(learner._young) + len(learner._old) <= 204
     assert learned(learner, Event(hwid="often"), at_s=NOW_S + 1000) == []
+
+
+def test_a_pair_that_is_seen_all_the_time_is_handed_on_again_each_hour():
+    learner = Learner(remembered=3)
+    handed_on_s = [
+        second
+        for second in range(0, 4 * 3600, 600)
+        if ("H1", "u1") in learned(learner, Event(), Event(hwid=f"D{second}"), at_s=NOW_S + second)
+    ]
+    assert len(handed_on_s) == 4
+    assert all(later - earlier >= 3600 for earlier, later in pairwise(handed_on_s))
 
 
 def test_a_time_to_come_is_not_believed():
