@@ -231,7 +231,7 @@ class UserStage:
             record = self.user(application, loser)
             if record is not None:
                 self._remove_user(record, record.updated_at_us)
-                self._send(Absorb(application=application, key=winner, user=record, is_whole=True))
+                self._send(Absorb(application=application, key=winner, at_us=at_us, user=record, is_whole=True))
                 self._counts["joined"] += 1
                 return
         self._send(Leave(application=application, key=loser, by=by, value=value, owner=winner, at_us=at_us))
@@ -263,12 +263,18 @@ class UserStage:
                 created_at_us=update.at_us,
                 updated_at_us=update.at_us,
             )
-            self._send(Absorb(application=user.application, key=update.owner, user=moved, is_whole=False))
+            moving = Absorb(
+                application=user.application, key=update.owner, at_us=update.at_us, user=moved, is_whole=False
+            )
+            self._send(moving)
 
     def _absorb(self, update: Absorb) -> None:
         user, other = self.user(update.application, update.key), update.user
         lost = other.identifiers() if update.is_whole else []
-        if user is None:  # deleted meanwhile, and what would have been part of it with it
+        was_deleted = update.at_us <= self._grave_us(update.application, update.key)
+        if (
+            user is None or was_deleted
+        ):  # and what would have been part of it with it, also where somebody new has the key
             self._tell(other, [], lost, other.updated_at_us)
             return
         merged = absorb(user, other, self._tags, is_whole=update.is_whole)

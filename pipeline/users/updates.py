@@ -172,10 +172,14 @@ class Linked(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="l
 
 
 class Absorb(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="absorb"):
-    """To a user: what another record held, which is theirs now: all of an anonymous user, or a device that moved."""
+    """To a user: what another record held, which is theirs now: all of an anonymous user, or a device that moved.
+
+    ``at_us`` is when they were seen with the identifier that it came by.
+    """
 
     application: str
     key: str
+    at_us: int
     user: User
     is_whole: bool
 

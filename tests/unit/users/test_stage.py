@@ -151,6 +151,18 @@ def test_a_user_who_is_tracked_after_a_deletion_is_there_again_even_by_a_clock_t
     assert partitions.user("u1").devices
 
 
+@given(seed=st.integers(0, 10**6))
+def test_what_was_on_its_way_to_a_deleted_user_is_not_given_to_who_is_tracked_after(seed):
+    partitions = Partitions(seed)
+    partitions.tell(track(hwid="H1", attributes={"City": "Bonn"}))
+    partitions.settle()
+    partitions.tell(track(at=1, user_id="u1", hwid="H1"), deletion("u1", at_us=BEGAN_US + 2 * HOUR_US))
+    partitions.tell(track(at=3, user_id="u1", email="a@x.example"))
+    partitions.settle()
+    partitions.check()
+    assert (partitions.user("u1").tags, partitions.user("u1").devices) == ({}, {})
+
+
 def test_a_deletion_that_is_read_twice_is_one():
     partitions = Partitions()
     partitions.tell(track(user_id="u1"), deletion("u1"), deletion("u1"))
