@@ -299,15 +299,30 @@ class UserStage:
 
     def _delete(self, update: DeleteUser, now_us: int) -> None:
         application, key, request_id = update.application, update.key, update.request_id
-        if self._get(proof_key(request_id)) is not None:
-            return  # read a second time
+        # One that is read a second time is done again, as what stood before it was: but it was proved the first time.
+        is_proved = self._get(proof_key(request_id)) is not None
         user = self.user(application, key)
         at_us = max(update.at_us, 0 if user is None else user.updated_at_us)
         linked = [] if user is None else user.identifiers()
+        if not is_proved:
+            self.keep_proof(self._proof_of(update, user, now_us))
+        self._changed[user_key(application, key)] = None
+        self._entries.append(no_entry(application, "key", key, self._partitions, at_us))
+        self._bury(application, key, at_us)
+        for by, value in linked:
+            self._send(
+                Release(application=application, by=by, value=value, owner=key, at_us=at_us, request_id=request_id)
+            )
+        if not is_proved:
+            self._counts["deleted" if user is not None else "nobody to delete"] += 1
+
+    def _proof_of(self, update: DeleteUser, user: User | None, now_us: int) -> Proof:
+        application, request_id = update.application, update.request_id
+        linked = [] if user is None else user.identifiers()
         waiting = [proof_of(request_id, application, by, value) for by, value in linked]
-        user_id = user_id_of(key)
+        user_id = user_id_of(update.key)
         own = [] if user_id is None else [proof_of(request_id, application, By.USER_ID, user_id)]
-        proof = Proof(
+        return Proof(
             application=application,
             request_id=request_id,
             actor=update.actor,
@@ -319,15 +334,6 @@ class UserStage:
             devices=0 if user is None else len(user.devices),
             tags=0 if user is None else len(user.tags) + len(user.other_tags),
         )
-        self.keep_proof(proof)
-        self._changed[user_key(application, key)] = None
-        self._entries.append(no_entry(application, "key", key, self._partitions, at_us))
-        self._bury(application, key, at_us)
-        for by, value in linked:
-            self._send(
-                Release(application=application, by=by, value=value, owner=key, at_us=at_us, request_id=request_id)
-            )
-        self._counts["deleted" if user is not None else "nobody to delete"] += 1
 
     def _released(self, update: Released) -> None:
         value = self._get(proof_key(update.request_id))

@@ -171,6 +171,19 @@ def test_a_deletion_that_is_read_twice_is_one():
     assert decode_row(Proof, proof).was_known
 
 
+def test_a_user_stays_deleted_where_all_is_read_again_after_a_crash():
+    partitions = Partitions()
+    told = (track(user_id="u1", hwid="H1", attributes={"City": "Bonn"}), deletion("u1"))
+    for _ in range(2):
+        partitions.tell(*told)
+        partitions.settle()
+        partitions.check()
+        assert not partitions.users()
+        assert not partitions.links()
+    [proof] = [value for table in partitions.tables for key, value in table.items() if key.startswith(PROOFS)]
+    assert decode_row(Proof, proof).was_known
+
+
 def test_an_anonymous_user_joins_the_one_with_whom_the_device_is_seen():
     partitions = Partitions()
     partitions.tell(
