@@ -288,7 +288,9 @@ class UserStage:
     def _release(self, update: Release) -> None:
         application, by, value = update.application, update.by, update.value
         link = self.link(application, by, value)
-        if link is not None and link.owner == update.owner:
+        # Of an anonymous user who is gone another may have taken the place, and the key, since.
+        is_outdated = link is not None and not update.request_id and 0 < update.at_us < link.at_us
+        if link is not None and link.owner == update.owner and not is_outdated:
             self._changed[link_key(application, by, value)] = None
             self._entries.append(no_entry(application, by, value, self._partitions, max(link.at_us, update.at_us)))
         if not update.request_id:

@@ -184,6 +184,19 @@ def test_a_user_stays_deleted_where_all_is_read_again_after_a_crash():
     assert decode_row(Proof, proof).was_known
 
 
+def test_what_is_let_go_of_for_one_who_is_gone_is_not_taken_from_who_came_after():
+    for seed in range(300):
+        partitions = Partitions(seed)
+        partitions.tell(
+            seen(hwid="H1", email="b@x.example"),
+            track(at=1, user_id="u2", hwid="H1", email="a@x.example"),
+            deletion("u2", at_us=BEGAN_US + 2 * HOUR_US),
+            track(at=3, hwid="H1", email="a@x.example"),
+        )
+        partitions.settle()
+        partitions.check()
+
+
 def test_an_anonymous_user_joins_the_one_with_whom_the_device_is_seen():
     partitions = Partitions()
     partitions.tell(
