@@ -20,7 +20,7 @@ demo: install  ## a local Kafka, a receiver, a worker and a stream of events unt
 test: install  ## all tests; some of them with e.g. ARGS="tests/unit -k breaker"
 ifeq ($(ARGS),)
 	$(BIN)/python -m pytest tests/conservation
-	$(BIN)/python -m pytest --ignore tests/conservation --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --ignore tests/conservation --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif

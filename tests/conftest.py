@@ -26,6 +26,9 @@ _KAFKA_FIXTURES = {"kafka", "own_kafka"}
 _LONG = {"browser", "integration", "commands"}
 """Folders whose files take minutes: at the end, one of two processes would wait for the other."""
 
+_SHARED = {"hostile", "scene"}
+"""Fixtures that take long to make and serve several files: these run in one process. All other files are on their own."""
+
 
 def _version(package: str) -> str:
     try:
@@ -46,6 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs Kafka, so that ``-m "not kafka"`` leaves out just that, and begin with what takes longest."""
     items.sort(key=lambda item: not set(Path(item.fspath).parts) & _LONG)
     for item in items:
+        shared = sorted(_SHARED.intersection(getattr(item, "fixturenames", ())))
+        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.nodeid.partition("::")[0]))
         if _KAFKA_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
 

@@ -7,7 +7,7 @@ from aiohttp import web
 from agents.inbound.reading import read_soon
 from pipeline.inbound.keys import LONGEST_IDEMPOTENCY_KEY
 from pipeline.inbound.outcome import Outcome
-from pipeline.inbound.request import SHOWN_BODY_BYTES, InboundRequest, shown_body
+from pipeline.inbound.request import SHOWN_BODY_BYTES, SHOWN_UNREAD_BYTES, InboundRequest, shown_body
 
 KEY_HEADERS: Final = ("Idempotency-Key", "webhook-id")
 """What a caller may name a request with, so that it fires once however often it is sent; the first one counts."""
@@ -35,8 +35,9 @@ def show(record: InboundRequest, body: bytes) -> None:
 
 async def show_unread(record: InboundRequest, request: web.BaseRequest) -> None:
     """Keep what has come of the body of a request that was refused before it was read, and its size where the head tells."""
-    show(record, await read_soon(request, SHOWN_BODY_BYTES))
-    record.size_bytes = record.size_bytes or request.content_length or 0
+    body = await read_soon(request, SHOWN_BODY_BYTES)
+    record.size_bytes = len(body) or request.content_length or 0
+    record.body, record.is_cut = shown_body(body, SHOWN_UNREAD_BYTES)
     record.is_cut = record.is_cut or (bool(record.size_bytes) and not record.body)
 
 

@@ -9,6 +9,8 @@ from pipeline.inbound.outcome import Outcome
 
 SHOWN_BODY_BYTES: Final = 16 * 1024
 """How much of a body the activity log keeps."""
+SHOWN_UNREAD_BYTES: Final = 1024
+"""How much it keeps of a body that was refused before it was read: anybody can send those."""
 
 Source = Literal["webhook", "segment"]
 
@@ -74,11 +76,11 @@ def decode(value: bytes | None) -> InboundRequest:
         raise CodecError(f"a record of inbound requests cannot be read: {error}") from None
 
 
-def shown_body(body: bytes) -> tuple[str, bool]:
+def shown_body(body: bytes, most_bytes: int = SHOWN_BODY_BYTES) -> tuple[str, bool]:
     """``body`` as the activity log keeps it, and whether it was cut; what is not UTF-8 is shown as U+FFFD."""
-    is_cut = len(body) > SHOWN_BODY_BYTES
+    is_cut = len(body) > most_bytes
     # A character that the cut goes through is left out, not shown as broken.
-    kept = body[:SHOWN_BODY_BYTES]
+    kept = body[:most_bytes]
     if is_cut:
         kept = _whole_characters(kept)
     return kept.decode("utf-8", "replace"), is_cut

@@ -27,15 +27,16 @@ class By(StrEnum):
 
 
 def normalized(by: By, value: str) -> str:
-    """The one spelling of an identifier: email addresses in lower case, phone numbers without spaces and brackets.
+    """The one spelling of an identifier: without spaces around it, email addresses in lower case, phone numbers without filling.
 
     Raises ``ValueError`` where it can be none: empty, too long, or with characters that no identifier has.
     """
+    value = value.strip()
     if by is By.EMAIL:
-        value = value.strip().lower()
+        value = value.lower()
     elif by is By.PHONE:
-        value = value.translate(_PHONE_FILLING)
-    if not value.strip():
+        value = value.translate(_PHONE_FILLING).strip()
+    if not value:
         raise ValueError(f"{by}: is empty")
     if len(value) > MOST_CHARACTERS:
         raise ValueError(f"{by}: has {len(value)} characters, and at most {MOST_CHARACTERS} are taken")

@@ -11,7 +11,7 @@ import zlib
 import pytest
 
 from pipeline.inbound.outcome import Outcome
-from pipeline.inbound.request import SHOWN_BODY_BYTES
+from pipeline.inbound.request import SHOWN_BODY_BYTES, SHOWN_UNREAD_BYTES
 from tests.support.called_worker import APPLICATION, ORDER, SECRET, CalledWorker, webhook
 
 LATER, EARLIER = "2999-01-01T00:00Z", "2020-01-01T00:00Z"
@@ -207,6 +207,12 @@ def test_a_log_entry_never_holds_a_secret(flow):
 def test_a_refused_body_that_came_with_its_head_can_be_seen_in_the_log(flow):
     answer = flow.fire("by-user", b'{"seen":true}', Authorization="Bearer wrong-wrong-wrong")
     assert flow.request(answer.json()["request_id"]).body == '{"seen":true}'
+
+
+def test_of_a_long_body_without_the_secret_only_the_beginning_is_kept(flow):
+    body = b"x" * 2 * SHOWN_UNREAD_BYTES
+    logged = flow.request(flow.fire("by-user", body, Authorization="").json()["request_id"])
+    assert (len(logged.body), logged.size_bytes, logged.is_cut) == (SHOWN_UNREAD_BYTES, len(body), True)
 
 
 def test_an_identifier_that_nobody_has_can_be_seen_in_the_log(flow):

@@ -41,4 +41,4 @@ def test_what_cannot_be_stored_is_refused(by, value):
 def test_addresses_and_numbers_are_spelled_in_one_way():
     assert normalized(By.EMAIL, " Jane@Example.COM ") == "jane@example.com"
     assert normalized(By.PHONE, "+1 (555) 123-4567") == "+15551234567"
-    assert normalized(By.USER_ID, " Jane ") == " Jane "
+    assert normalized(By.USER_ID, " Jane ") == "Jane"
