@@ -26,8 +26,14 @@ _KAFKA_FIXTURES = {"kafka", "own_kafka"}
 _LONG = {"browser", "integration", "commands"}
 """Folders whose files take minutes: at the end, one of two processes would wait for the other."""
 
-_SHARED = {"hostile", "scene"}
-"""Fixtures that take long to make and serve several files: these run in one process. All other files are on their own."""
+_INBOUND = (
+    "tests/integration/inbound/",
+    "tests/integration/test_users",
+    "tests/integration/test_live_webhooks.py",
+    "tests/integration/view/test_inbound_pages.py",
+    "tests/browser/test_webhook_stories.py",
+)
+"""What `make test-long` runs: whole workers that listen, which would take all else beyond the time that there is."""
 
 
 def _version(package: str) -> str:
@@ -44,13 +50,17 @@ def pytest_report_header() -> str:
     return f"distributary {_version('distributary')}: python {python}, {packages}, Apache Kafka {KAFKA_VERSION}"
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what is left to a command of its own; before anything is chosen by marks."""
+    if item.nodeid.startswith(_INBOUND):
+        item.add_marker(pytest.mark.long)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs Kafka, so that ``-m "not kafka"`` leaves out just that, and begin with what takes longest."""
     items.sort(key=lambda item: not set(Path(item.fspath).parts) & _LONG)
     for item in items:
-        shared = sorted(_SHARED.intersection(getattr(item, "fixturenames", ())))
-        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.nodeid.partition("::")[0]))
         if _KAFKA_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
 
