@@ -8,10 +8,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from agents.commands.changelog import read_rows
+from agents.changelog import read_rows
 from agents.commands.interrupt import Interrupt
 from agents.commands.sender import RecordSender
-from agents.commands.topic_reader import TopicReader
+from agents.topic_reader import TopicReader
 from agents.topology import Names
 from pipeline.clock import SystemClock
 from pipeline.config.schema import Settings

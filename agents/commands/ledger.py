@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from agents.commands.changelog import Rows, read_rows
+from agents.changelog import Rows, read_rows
 from agents.commands.choose import integration_named
 from agents.commands.merged import knowing
 from agents.topology import Names

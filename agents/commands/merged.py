@@ -6,7 +6,7 @@ from collections.abc import Callable
 import click
 from aiokafka.errors import KafkaError
 
-from agents.commands.changelog import read_rows
+from agents.changelog import read_rows
 from agents.integrations import PARTITION
 from agents.topology import Names
 from pipeline.config.schema import Settings

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from agents.commands.changelog import read_rows
+from agents.changelog import read_rows
 from agents.commands.interrupt import Interrupt
 from agents.commands.sender import RecordSender
-from agents.commands.topic_reader import TopicReader
+from agents.topic_reader import TopicReader
 from agents.topology import Names
 from pipeline.clock import SystemClock
 from pipeline.delivery.rate import TokenBucket

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from agents.commands.changelog import read_rows
+from agents.changelog import read_rows
 from agents.commands.choose import integration_named
 from agents.commands.ledger import brokers_of
 from agents.commands.merged import knowing

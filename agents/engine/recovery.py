@@ -37,13 +37,19 @@ class ChunkRecovery(Recovery):
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """Begin anew, at what the stores hold."""
+        """Begin anew, at what the stores hold, unless another assignment has come meanwhile: that one begins anew."""
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+        if generation_id != self.app.consumer_generation_id:
+            return
         self.active_highwaters.clear()
         for offsets, tps in ((self.active_offsets, self.active_tps), (self.standby_offsets, self.standby_tps)):
             for tp in tps:
                 if isinstance(self.tp_to_table[tp], ChunkTable):
                     offsets[tp] = self.tp_to_table[tp].persisted_offset(tp)
+
+    def _set_recovery_started(self) -> None:
+        super()._set_recovery_started()
+        self.signal_recovery_end.clear()
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Let the stages go on, unless something is missing after all."""
@@ -61,7 +67,6 @@ class ChunkRecovery(Recovery):
     async def _slurp_changelogs(self) -> None:
         queue = self.tables.changelog_queue
         while not self.should_stop:
-            self.signal_recovery_end.clear()
             try:
                 event = await asyncio.wait_for(queue.get(), timeout=LOOK_EVERY_S)
             except TimeoutError:

@@ -3,6 +3,7 @@
 import asyncio
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -76,7 +77,7 @@ class IntegrationActs:
         self._outbound = outbound
         self._past = past
         self._clock = clock
-        self._rows: tuple[Snapshot | None, list[Row]] = (None, [])
+        self._rows_of = lru_cache(maxsize=1)(_rows)
 
     # looking
 
@@ -87,12 +88,7 @@ class IntegrationActs:
 
     def rows(self) -> list[Row]:
         """All integrations by ``COLUMNS``; made once for each snapshot."""
-        known, rows = self._rows
-        snapshot = self.snapshot
-        if known is not snapshot:
-            rows = [_row(entry) for entry in snapshot]
-            self._rows = (snapshot, rows)
-        return rows
+        return self._rows_of(self.snapshot)
 
     def entry(self, name: str) -> Entry:
         """The integration of this id; raises ``NotFoundError``."""
@@ -237,6 +233,10 @@ def _check_name(name: str) -> None:
     """Raise ``InvalidChangeError`` for an id whose page could never be reached."""
     if name in _PAGES:
         raise InvalidChangeError([("id", f"{name} is the address of a page here; choose another id")])
+
+
+def _rows(snapshot: Snapshot) -> list[Row]:
+    return [_row(entry) for entry in snapshot]
 
 
 def _row(entry: Entry) -> Row:

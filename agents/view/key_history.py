@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 
-from agents.commands.topic_reader import TopicReader
 from agents.engine.claim import CLAIM_HEADER, CLAIM_KEY, supersedes
+from agents.topic_reader import TopicReader
 from pipeline.errors import UnavailableError
 from pipeline.view.formats.pace import Turns
 

@@ -10,7 +10,7 @@ import structlog
 from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 
-from agents.commands.topic_reader import Span, TopicReader
+from agents.topic_reader import Span, TopicReader
 from pipeline.errors import UnavailableError
 from pipeline.ingest.decode import EventDecoder
 from pipeline.ingest.event import Event

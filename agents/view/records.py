@@ -10,8 +10,8 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from agents.commands.topic_reader import Span, TopicReader
 from agents.kafka_clients import start_whole
+from agents.topic_reader import Span, TopicReader
 from pipeline.errors import NotFoundError, UnavailableError
 
 log = structlog.get_logger(__name__)

@@ -7,7 +7,7 @@ from typing import Final
 from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 
-from agents.commands.topic_reader import Span, TopicReader
+from agents.topic_reader import Span, TopicReader
 from pipeline.errors import NotFoundError, UnavailableError
 
 WITHIN_S: Final = 5.0

@@ -4,6 +4,7 @@ import asyncio
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from agents.view.imports import Applied, carry_out
@@ -69,7 +70,7 @@ class WebhookActs:
     def __init__(self, store: WebhookStore, inbound: InboundSettings | None) -> None:
         self._store = store
         self._inbound = inbound
-        self._rows: tuple[Snapshot | None, list[Row]] = (None, [])
+        self._rows_of = lru_cache(maxsize=1)(self._make_rows)
 
     # looking
 
@@ -80,12 +81,7 @@ class WebhookActs:
 
     def rows(self) -> list[Row]:
         """All webhooks by ``COLUMNS``; made once for each snapshot."""
-        known, rows = self._rows
-        snapshot = self.snapshot
-        if known is not snapshot:
-            rows = [self._row(entry) for entry in snapshot.webhooks.values()]
-            self._rows = (snapshot, rows)
-        return rows
+        return self._rows_of(self.snapshot)
 
     def entry(self, name: str) -> WebhookEntry:
         """The webhook of this id; raises ``NotFoundError``."""
@@ -191,6 +187,9 @@ class WebhookActs:
             await self._apply(visit, action, imported.id, imported.settings, imported.revision)
 
         return await carry_out(plan, change)
+
+    def _make_rows(self, snapshot: Snapshot) -> list[Row]:
+        return [self._row(entry) for entry in snapshot.webhooks.values()]
 
     def _row(self, entry: WebhookEntry) -> Row:
         settings, stored = entry.settings, entry.stored if entry.origin == "stored" else None

@@ -94,113 +94,87 @@ class Seen(_Sighting, frozen=True, kw_only=True, tag="seen"):
         return {}
 
 
-class DeleteUser(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="delete"):
-    """A user is to be removed; ``actor`` is who wants it: name, role, address."""
+class _ToUser(msgspec.Struct, frozen=True, kw_only=True, tag_field="what"):
+    """For the user ``key`` of an application."""
 
     application: str
     key: str
+
+    @property
+    def place(self) -> str:
+        """See ``partition_of``."""
+        return place_of_user(self.application, self.key)
+
+
+class _ToIdentifier(msgspec.Struct, frozen=True, kw_only=True, tag_field="what"):
+    """For an identifier of an application."""
+
+    application: str
+    by: By
+    value: str
+
+    @property
+    def place(self) -> str:
+        """See ``partition_of``."""
+        return place_of_identifier(self.application, self.value)
+
+
+class DeleteUser(_ToUser, frozen=True, kw_only=True, tag="delete"):
+    """A user is to be removed; ``actor`` is who wants it: name, role, address."""
+
     at_us: int
     request_id: str
     actor: tuple[str, str, str]
 
-    @property
-    def place(self) -> str:
-        """See ``partition_of``."""
-        return place_of_user(self.application, self.key)
 
-
-class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what", tag="claim"):
+class Claim(_ToIdentifier, frozen=True, kw_only=True, omit_defaults=True, tag="claim"):
     """To an identifier: it was seen with the user ``owner`` at ``at_us``."""
 
-    application: str
-    by: By
-    value: str
     owner: str
     at_us: int
     platform: str | None = None
 
-    @property
-    def place(self) -> str:
-        """See ``partition_of``."""
-        return place_of_identifier(self.application, self.value)
 
-
-class Release(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what", tag="release"):
+class Release(_ToIdentifier, frozen=True, kw_only=True, omit_defaults=True, tag="release"):
     """To an identifier: it is not ``owner``'s any more. ``request_id`` is of the deletion that wants it, if there is one."""
 
-    application: str
-    by: By
-    value: str
     owner: str
     at_us: int
     request_id: str = ""
 
-    @property
-    def place(self) -> str:
-        """See ``partition_of``."""
-        return place_of_identifier(self.application, self.value)
 
-
-class Leave(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="leave"):
+class Leave(_ToUser, frozen=True, kw_only=True, tag="leave"):
     """To a user: this identifier is ``owner``'s, who was seen with it at ``at_us``."""
 
-    application: str
-    key: str
     by: By
     value: str
     owner: str
     at_us: int
 
-    @property
-    def place(self) -> str:
-        """See ``partition_of``."""
-        return place_of_user(self.application, self.key)
 
-
-class Linked(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="linked"):
+class Linked(_ToUser, frozen=True, kw_only=True, tag="linked"):
     """To a user: this identifier names it from now on, unless it has let go of it meanwhile."""
 
-    application: str
-    key: str
     by: By
     value: str
 
-    @property
-    def place(self) -> str:
-        """See ``partition_of``."""
-        return place_of_user(self.application, self.key)
 
-
-class Absorb(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="absorb"):
+class Absorb(_ToUser, frozen=True, kw_only=True, tag="absorb"):
     """To a user: what another record held, which is theirs now: all of an anonymous user, or a device that moved.
 
     ``at_us`` is when they were seen with the identifier that it came by.
     """
 
-    application: str
-    key: str
     at_us: int
     user: User
     is_whole: bool
 
-    @property
-    def place(self) -> str:
-        """See ``partition_of``."""
-        return place_of_user(self.application, self.key)
 
-
-class Released(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="released"):
+class Released(_ToUser, frozen=True, kw_only=True, tag="released"):
     """To a user that is being deleted: an identifier is removed; ``proof`` is its hash, as the proof has it."""
 
-    application: str
-    key: str
     request_id: str
     proof: str
-
-    @property
-    def place(self) -> str:
-        """See ``partition_of``."""
-        return place_of_user(self.application, self.key)
 
 
 Sighting = TrackUser | Seen

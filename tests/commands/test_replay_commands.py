@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from agents.commands import cli
 from agents.commands.sender import RecordSender
-from agents.commands.topic_reader import TopicReader
 from agents.kafka_topics import ensure_topic
+from agents.topic_reader import TopicReader
 from agents.topology import Names
 from pipeline.delivery.rows import ROW_VERSION, ParkedRow, RowKind, encode_row, row_key
 from pipeline.model.attempt import Parked, encode_parked

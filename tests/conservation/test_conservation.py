@@ -26,7 +26,7 @@ from tests.conservation.oracle import (
     check_received,
 )
 from tests.conservation.scene import APP, PARTITIONS, TOPIC, Scene
-from tests.conservation.topics import read_topic
+from tests.support.whole_topic import read_topic
 
 IS_FULL = os.environ.get("CONSERVATION") == "full"
 SEED = int(os.environ.get("CONSERVATION_SEED", "1"))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from agents.commands.changelog import read_rows
+from agents.changelog import read_rows
 from agents.commands.ledger import read as read_ledger
 from agents.commands.send import publish
 from agents.topology import Names

@@ -1,6 +1,5 @@
 """A whole worker that outside systems call: a process of its own, with real Kafka and Redis behind it."""
 
-import asyncio
 import http.client
 import json
 import time
@@ -9,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from agents.topology import Names
 from pipeline.inbound.request import InboundRequest, decode
 from pipeline.local import ports
 from tests.support.inbound_calls import Answer
+from tests.support.whole_topic import read_topic
 from tests.support.worker_process import PARTITIONS, WorkerProcess, eventually
 
 APPLICATION = "32E5A-9B411"
@@ -116,7 +115,7 @@ class CalledWorker(WorkerProcess):
 
     def records(self, topic: str) -> list[tuple[int, bytes]]:
         """All records of a topic: partition and value."""
-        return asyncio.run(_records(self.brokers, topic))
+        return [(record.partition, record.value) for record in read_topic(self.brokers, topic, PARTITIONS)]
 
     def requests(self) -> list[InboundRequest]:
         """The activity log."""
@@ -149,24 +148,3 @@ class CalledWorker(WorkerProcess):
                 if sample.name == "distributary_inbound_requests_total":
                     counted[sample.labels["source"], sample.labels["outcome"]] += int(sample.value)
         return counted
-
-
-async def _records(brokers: str, topic: str) -> list[tuple[int, bytes]]:
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=brokers,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=16 << 20,
-    )
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        found: list[tuple[int, bytes]] = []
-        while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
-            for tp, records in (await consumer.getmany(timeout_ms=500)).items():
-                found += [(tp.partition, record.value) for record in records]
-        return found
-    finally:
-        await consumer.stop()

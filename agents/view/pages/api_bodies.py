@@ -1,14 +1,17 @@
 """Bodies of the API: what requests hold, and how answers are written."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from agents.view.visit import Content, Visit
 from pipeline.errors import ViewQueryError
+from pipeline.view.apply import select
+from pipeline.view.columns import Column, Row
 from pipeline.view.formats.json import encoded
+from pipeline.view.query import encode_cursor, parse_query
 
 JSON: Final = "application/json"
 YAML: Final = "application/yaml"
@@ -70,6 +73,30 @@ def import_of(visit: Visit) -> ImportAsked:
 def json_content(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Content:
     """An answer in JSON."""
     return Content(encoded(value) + b"\n", JSON, "", status, headers or {})
+
+
+def listed(
+    visit: Visit,
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    shown: Callable[[str], Any],
+    *,
+    family: str,
+    revision: int,
+) -> Content:
+    """A page of what is kept under ids, as the query asks; ``shown`` gives one of them, ``family`` is what they are called."""
+    query = parse_query(visit.parameters, columns, key="id", sort="id")
+    chosen = select(rows, query, columns)
+    last = chosen.rows[-1] if chosen.has_more else None
+    return json_content(
+        {
+            family: [shown(row["id"]) for row in chosen.rows],
+            "matching": chosen.matching,
+            "next": None if last is None else encode_cursor(last[query.sort], last["id"]),
+            "facets": chosen.facets,
+            "revision": revision,
+        }
+    )
 
 
 def yaml_content(pieces: Iterator[str], filename: str) -> Content:

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from agents.view.imports import shown_plan
 from agents.view.integration_acts import COLUMNS, IntegrationActs, Previewed, as_json
-from agents.view.pages.api_bodies import flag, import_of, json_content, object_of, yaml_content
+from agents.view.pages.api_bodies import flag, import_of, json_content, listed, object_of, yaml_content
 from agents.view.past_events import HOUR_S, MOST_EVENTS, USUAL_EVENTS, Asked
 from agents.view.revisions import expected_revision, tag_of
 from agents.view.server import View
@@ -12,8 +12,6 @@ from agents.view.visit import Content, Done, Visit
 from pipeline.errors import ConflictError, ViewQueryError
 from pipeline.integrations.snapshot import Entry
 from pipeline.model.integration import Integration
-from pipeline.view.apply import select
-from pipeline.view.query import encode_cursor, parse_query
 from pipeline.view.roles import Role
 
 ROOT: Final = "/api/v1/integrations"
@@ -44,19 +42,15 @@ class IntegrationsApi:
 
     async def list(self, visit: Visit) -> Content:
         """List integrations, with filters by column, `q`, `sort`, `facet`, `size` and `after`."""
-        query = parse_query(visit.parameters, COLUMNS, key="id", sort="id")
         snapshot = self._acts.snapshot
-        chosen = select(self._acts.rows(), query, COLUMNS)
-        last = chosen.rows[-1] if chosen.has_more else None
         by_id = snapshot.by_id()
-        return json_content(
-            {
-                "integrations": [self._acts.shown(by_id[row["id"]]) for row in chosen.rows],
-                "matching": chosen.matching,
-                "next": None if last is None else encode_cursor(last[query.sort], last["id"]),
-                "facets": chosen.facets,
-                "revision": snapshot.revision,
-            }
+        return listed(
+            visit,
+            self._acts.rows(),
+            COLUMNS,
+            lambda name: self._acts.shown(by_id[name]),
+            family="integrations",
+            revision=snapshot.revision,
         )
 
     async def one(self, visit: Visit) -> Content:

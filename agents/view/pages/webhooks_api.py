@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from agents.view.imports import shown_plan
-from agents.view.pages.api_bodies import import_of, json_content, object_of, yaml_content
+from agents.view.pages.api_bodies import import_of, json_content, listed, object_of, yaml_content
 from agents.view.revisions import expected_revision, tag_of
 from agents.view.server import View
 from agents.view.visit import Content, Done, Visit
@@ -12,8 +12,6 @@ from pipeline.errors import ConflictError, InvalidChangeError, ViewQueryError
 from pipeline.integrations.stored import StoredWebhook
 from pipeline.integrations.webhook_secrets import SECRET, USUAL_VALID_FOR_S
 from pipeline.model.units import parse_duration
-from pipeline.view.apply import select
-from pipeline.view.query import encode_cursor, parse_query
 from pipeline.view.roles import Role
 
 ROOT: Final = "/api/v1/webhooks"
@@ -42,18 +40,15 @@ class WebhooksApi:
 
     async def list(self, visit: Visit) -> Content:
         """List webhooks, with filters by column, `q`, `sort`, `facet`, `size` and `after`."""
-        query = parse_query(visit.parameters, COLUMNS, key="id", sort="id")
         snapshot = self._acts.snapshot
-        chosen = select(self._acts.rows(), query, COLUMNS)
-        last = chosen.rows[-1] if chosen.has_more else None
-        return json_content(
-            {
-                "webhooks": [self._acts.shown(snapshot.webhooks[row["id"]], visit) for row in chosen.rows],
-                "matching": chosen.matching,
-                "next": None if last is None else encode_cursor(last[query.sort], last["id"]),
-                "facets": chosen.facets,
-                "revision": snapshot.revision,
-            }
+        webhooks = snapshot.webhooks
+        return listed(
+            visit,
+            self._acts.rows(),
+            COLUMNS,
+            lambda name: self._acts.shown(webhooks[name], visit),
+            family="webhooks",
+            revision=snapshot.revision,
         )
 
     async def one(self, visit: Visit) -> Content:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.commands.changelog import read_rows
+from agents.changelog import read_rows
 from agents.engine import CLAIM_KEY, ChunkApp, ChunkTable, ticks
 from pipeline.errors import SendFailedError
 from tests.support.chunk_worker import Broker, crash_reason, fresh_name, make_app, running, until

@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from pipeline.inbound.event import make_event
@@ -31,6 +31,7 @@ from pipeline.model.placement import partition_of
 from pipeline.notices.notice import Cause, decode_notice
 from pipeline.receiver.receiver import Receiver
 from tests.support.called_worker import APPLICATION, ORDER, SECRET, CalledWorker, webhook
+from tests.support.whole_topic import read_topic
 from tests.support.worker_process import PARTITIONS, WorkerProcess, eventually
 
 CALLERS = 16
@@ -98,24 +99,9 @@ class StagedWorker(CalledWorker):
         return total
 
     def keyed_records(self, topic: str) -> list[tuple[bytes, bytes | None]]:
-        return asyncio.run(_keyed_records(self.brokers, topic))
-
-
-async def _keyed_records(brokers: str, topic: str) -> list[tuple[bytes, bytes | None]]:
-    # A seek could be overtaken by the reset to the end that an assignment begins with.
-    consumer = AIOKafkaConsumer(bootstrap_servers=brokers, enable_auto_commit=False, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
         found: dict[bytes, bytes | None] = {}
-        while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                found.update((record.key, record.value) for record in records)
+        found.update((record.key, record.value) for record in read_topic(self.brokers, topic, PARTITIONS))
         return [*found.items()]
-    finally:
-        await consumer.stop()
 
 
 def accepted(key: str = "", *, at_s: float | None = None, name: str = "orders") -> InboundRequest:

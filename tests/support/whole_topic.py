@@ -13,13 +13,16 @@ def read_topic(brokers: str, topic: str, partitions: int) -> list[ConsumerRecord
 
 async def _read(brokers: str, partitions: Iterable[TopicPartition]) -> list[ConsumerRecord]:
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=brokers, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=100
+        bootstrap_servers=brokers,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",  # a seek could be overtaken by the reset that an assignment begins with
+        max_partition_fetch_bytes=16 << 20,
+        fetch_max_wait_ms=100,
     )
     await consumer.start()
     try:
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning(*partitions)
         records: list[ConsumerRecord] = []
         async with asyncio.timeout(60.0):
             while any([await consumer.position(tp) < end for tp, end in ends.items()]):

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Collection, Iterable
 
-from agents.commands.topic_reader import TopicReader
 from agents.engine import CLAIM_KEY, sift
+from agents.topic_reader import TopicReader
 
 Rows = dict[int, Iterable[tuple[bytes, bytes]]]
 """The newest value of each key, by partition."""
