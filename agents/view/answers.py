@@ -1,7 +1,7 @@
 """Pages, acts and errors as HTTP answers, in the format that was asked for."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -62,6 +62,24 @@ async def page_as_html(
     tables = await html.tables_of(page, _wanted_columns(around.parameters))
     texts = html.stream(page, tables, around)
     return await streamed(request, texts, html.CONTENT_TYPE, status=page.status, response=response)
+
+
+async def begun_page_as_html(
+    request: web.Request, page: Awaitable[Page], around: html.Around, response: web.StreamResponse
+) -> web.StreamResponse:
+    """The page for people whose beginning is sent before it is known. For pages that can only be there: the status is 200."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield html.begin(around)
+        try:
+            found = await page
+        except ViewError as error:
+            found = error_page(error)
+        tables = await html.tables_of(found)
+        async for piece in html.stream(found, tables, around, is_begun=True):
+            yield piece
+
+    return await streamed(request, pieces(), html.CONTENT_TYPE, response=response)
 
 
 async def streamed(

@@ -39,6 +39,8 @@ MOST_PARAMETERS: Final = 200
 MOST_LISTENERS: Final = 200
 SIGN_IN: Final = "/sign-in"
 PEERS: Final = "/-/"
+BEGIN_AFTER_S: Final = 0.05
+"""How long a page may take before its beginning is sent ahead of it."""
 
 Format = Literal["html", "json", "csv"]
 PageHandler = Callable[[Visit], Awaitable[Page]]
@@ -203,6 +205,8 @@ class View:
             raise ForbiddenError(f"{guest.person.role.value}s may not export; view.exports in faust.yml says who may")
         if form == "html" and visit.is_export:
             raise ViewQueryError("size=all is for .json and .csv: a page of HTML shows at most 1000 rows")
+        if form == "html" and not visit.match and not visit.parameters:
+            return await self._plain_page(request, handler(visit), guest)
         page = await handler(visit)
         answers.check_columns(page, visit.parameters)
         if form == "json":
@@ -210,6 +214,17 @@ class View:
         if form == "csv":
             return await answers.page_as_csv(request, page, dict(visit.parameters), _file_name(request.path))
         return await self.html(request, page, guest)
+
+    async def _plain_page(self, request: web.Request, making: Awaitable[Page], guest: Guest) -> web.StreamResponse:
+        """A page of which nothing particular is asked, so that it can only be there: where it takes long, it is begun."""
+        page = asyncio.ensure_future(making)
+        try:
+            if (await asyncio.wait([page], timeout=BEGIN_AFTER_S))[0]:
+                return await self.html(request, page.result(), guest)
+            response = web.StreamResponse()
+            return await answers.begun_page_as_html(request, page, self._around(request, guest, response), response)
+        finally:
+            page.cancel()
 
     async def html(
         self,
@@ -222,6 +237,13 @@ class View:
     ) -> web.StreamResponse:
         """A page for people, with a session for its forms where the browser has none yet."""
         response = web.StreamResponse(headers=headers)
+        around = self._around(request, guest, response, begins_session=begins_session)
+        return await answers.page_as_html(request, page, around, response)
+
+    def _around(
+        self, request: web.Request, guest: Guest | None, response: web.StreamResponse, *, begins_session: bool = True
+    ) -> Around:
+        """What is around a page; ``response`` gets the cookies."""
         session = guest.session if guest is not None else self.gate.session(request)
         if session is None and begins_session and (guest is None or not guest.is_machine):
             session = self.gate.begin(request, response)
@@ -229,7 +251,7 @@ class View:
         if flash:
             self.gate.forget(request, response)
         person = None if guest is None else guest.person
-        around = Around(
+        return Around(
             path=request.rel_url.raw_path,  # as it was quoted: a name may hold a slash
             now_s=self._clock.wall_s(),
             person=person,
@@ -242,7 +264,6 @@ class View:
             saved_views=[(each.title, each.path) for each in self.settings.views] if person is not None else [],
             static=self.static.url,
         )
-        return await answers.page_as_html(request, page, around, response)
 
     # acts
 

@@ -23,6 +23,7 @@ Every template is given these names (a name that is not there is an error, never
 ``parameters``     the URL's parameters as pairs; ``parameter(name)`` the last of that name, or ``""``
 ``path``           the page's path within the view
 ``now_s``          UNIX seconds
+``is_begun``       whether what every page begins with (``begin.html``) has been sent
 
 All names in ``page.context`` are there too. Filters: ``shown`` (any value as text for people, made inert and shortened to 300
 characters; ``shown(n)`` for another length), ``is_cut`` (whether ``shown`` shortened it), ``moment`` (UNIX seconds as ISO 8601
@@ -225,10 +226,21 @@ async def tables_of(page: Page, wanted_columns: Iterable[str] = ()) -> list[Tabl
     return found
 
 
+def begin(around: Around, made: Environment | None = None) -> bytes:
+    """What every page begins with, so that browsers can fetch styles and scripts while the page is gathered."""
+    text = (
+        (made or templates()).get_template("begin.html").render(static=lambda name: around.prefix + around.static(name))
+    )
+    return text.encode()
+
+
 async def stream(
-    page: Page, tables: list[Table], around: Around, made: Environment | None = None
+    page: Page, tables: list[Table], around: Around, made: Environment | None = None, *, is_begun: bool = False
 ) -> AsyncIterator[bytes]:
-    """The whole page, in pieces. A mistake in its template shows before the first piece or, in a later part, in the middle."""
+    """The whole page, or what follows :func:`begin`, in pieces.
+
+    A mistake in its template shows before the first piece or, in a later part, in the middle.
+    """
     template = (made or templates()).get_template(page.template)
     names = {
         **page.context,
@@ -253,6 +265,7 @@ async def stream(
         "parameter": around.parameter,
         "path": around.path,
         "now_s": around.now_s,
+        "is_begun": is_begun,
     }
     async for piece in in_pieces(paced(template.generate(names))):
         yield piece

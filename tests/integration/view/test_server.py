@@ -14,7 +14,7 @@ import pytest
 from markupsafe import escape
 from yarl import URL
 
-from agents.view.server import Content, Done, View, Visit
+from agents.view.server import BEGIN_AFTER_S, Content, Done, View, Visit
 from agents.view.web import SECURITY_HEADERS
 from pipeline.errors import ConflictError, InvalidChangeError, NotFoundError, UnavailableError
 from pipeline.view.columns import Column, Kind, Row
@@ -219,6 +219,60 @@ async def test_a_column_that_there_is_not_is_told_and_not_left_out(serve: Serve,
             assert "valeu" in await text_of(answer)
         async with client.get(f"{path}?cols=key,value") as answer:
             assert answer.status == 200
+
+
+class Slow:
+    """A page that is made when the test lets it."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.lets_go = asyncio.Event()
+        self._error = error
+
+    def register(self, view: View) -> None:
+        view.page("/slow", self.show)
+        view.page("/slow/{id}", self.show)
+
+    async def show(self, visit: Visit) -> Page:
+        await self.lets_go.wait()
+        if self._error is not None:
+            raise self._error
+        return await list_page(SMALL)(visit)
+
+
+async def test_a_page_that_takes_long_is_begun_before_it_is_there(serve: Serve):
+    slow = Slow()
+    served = await serve(register=slow.register)
+    async with served.client() as client, client.get("/slow") as answer:
+        begun = await answer.content.readany()
+        slow.lets_go.set()
+        rest = await answer.read()
+    assert answer.status == 200
+    assert b"style.css" in begun
+    assert b"<title>" not in begun
+    whole = (begun + rest).decode()
+    assert whole.count("<!doctype html>") == whole.count("<title>") == 1
+    assert ">k2<" in whole
+    assert whole.rstrip().endswith("</html>")
+
+
+async def test_a_page_that_was_begun_and_cannot_be_made_says_why(serve: Serve):
+    slow = Slow(UnavailableError("no worker answers"))
+    served = await serve(register=slow.register)
+    async with served.client() as client, client.get("/slow") as answer:
+        await answer.content.readany()
+        slow.lets_go.set()
+        assert "no worker answers" in await text_of(answer)
+
+
+@pytest.mark.parametrize("path", ["/slow/7", "/slow?q=7", "/slow.json"])
+async def test_a_page_of_which_something_is_asked_is_not_begun_before_its_status_is_known(serve: Serve, path: str):
+    slow = Slow(NotFoundError("there is no 7"))
+    served = await serve(register=slow.register)
+    async with served.client() as client:
+        asking = asyncio.ensure_future(client.get(path))
+        assert not (await asyncio.wait([asking], timeout=3 * BEGIN_AFTER_S))[0]
+        slow.lets_go.set()
+        assert (await asking).status == 404
 
 
 # headers
