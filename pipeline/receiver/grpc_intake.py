@@ -85,6 +85,10 @@ class Intake:
         place = self._place._replace(ranges=ranges_of(self._taken), scattered_count=None)
         return place.delivery([self._taken[number] for number in sorted(self._taken)], self._body_bytes)
 
+    def names(self) -> list[str]:
+        """The ids of all that was taken: one for each run of numbers."""
+        return [batch_id(self._place.lane, first, end) for first, end in ranges_of(self._taken)]
+
     def _check(self, events: Sequence[Event]) -> None:
         for event in events:
             if not (event.uuid and event.event_name and event.application_code and event.platform):

@@ -200,6 +200,8 @@ class GrpcReceiver:
         finally:
             if not intake.is_empty:
                 self._tally.accept(intake.delivery(), now_s=self._clock.wall_s())
+                if self._record is not None:
+                    self._record.end(intake.names())
         self._tally.statuses[0] += 1
 
     async def _misbehave(self, context: Context) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.model.placement import partition_of
+from pipeline.receiver.record import ENDED
 
 POLL_S = 0.02
 BUSY_S = 4.0
@@ -44,7 +45,7 @@ class Arrivals(threading.Thread):
                 for line in lines:
                     batch = line.partition(b"\t")[0]
                     self._times_s.append(now_s)
-                    if batch not in self._seen:
+                    if batch != ENDED.encode() and batch not in self._seen:
                         self._seen.add(batch)
                         self._new_times_s.append(now_s)
                         lane = batch.partition(b":")[0].decode()
@@ -79,7 +80,7 @@ class Arrivals(threading.Thread):
         return None if None in firsts else max(at_s for at_s in firsts if at_s is not None)
 
     def all(self) -> Iterator[Arrival]:
-        """Every delivery, in the order of arrival."""
+        """Every delivery, in the order of arrival, and every end of a stream: its ``batch`` is ``ENDED``, its ``uuids`` are ids."""
         with self._record.open("r", encoding="utf-8") as file:
             for at_s, line in zip(self._times_s, file, strict=True):
                 batch, *uuids = line.rstrip("\n").split("\t")

@@ -17,6 +17,8 @@ _NAMES = {code: name for name, code in PLATFORMS.items() if code is not None}
 OTHER_KINDS = ("grpc", "email", "xtremepush", "segment")
 ONE_BY_ONE = ("grpc", "email", "xtremepush")
 """Kinds whose events arrive one by one, each under a number of its own."""
+STREAMED = ("grpc",)
+"""Those of them that come over a stream, whose end says that the try is over."""
 WITHOUT_UUID = ("email", "xtremepush")
 """Kinds whose format has no uuid: the batches topic says which event a number stands for."""
 

@@ -2,8 +2,8 @@
 
 Repeats. A batch may come again only whole, under its number, with the same events, and only where a worker was killed
 (or ended on waking up from a pause) while the batch was in flight, or had arrived at most ``RECORDED_WITHIN_S`` before: the
-time in which a finished batch may be unrecorded, plus ``MEASURED_WITHIN_S`` by which the watching itself is late, plus what
-everybody on the machine was late just then: a worker that does not get a processor cannot record.
+time in which a finished batch may be unrecorded, plus ``MEASURED_WITHIN_S`` by which the watching itself is late. Events
+that come one by one over a stream are in flight until the stream is over.
 While the broker is away nothing can be recorded at all, so there the time counts from the broker's end, and a worker that
 is stopped in good order cannot record either. That bounds the
 repeats of each kill by ``max_in_flight`` batches of each lane that was active, and the batches of that last moment.
@@ -21,7 +21,6 @@ from pipeline.model.batch import decode_batch, parse_batch_id
 from tests.conservation.arrivals import POLL_S, Arrival
 from tests.conservation.integrations import Matcher, ending_of
 from tests.conservation.journal import Journal
-from tests.conservation.lateness import Lateness
 
 RECORDED_WITHIN_S = 0.1
 MEASURED_WITHIN_S = 0.15 + 2 * POLL_S
@@ -73,16 +72,15 @@ class Findings:
         self.repeats = 0
         self.unexplained_repeats = 0
         self.oldest_repeat_s = 0.0
-        self.latest_s = 0.0
         self.repeats_by_kill: Counter[str] = Counter()
 
 
-def check_received(expectation: Expectation, arrivals: list[Arrival], journal: Journal, lateness: Lateness) -> Findings:
+def check_received(expectation: Expectation, arrivals: list[Arrival], journal: Journal) -> Findings:
     """Check the deliveries: every event once, under one number, repeats whole and explained."""
     findings = Findings()
     first_of: dict[str, Arrival] = {}
     last_s: dict[str, float] = {}
-    repeats = _Repeats(journal, lateness, findings)
+    repeats = _Repeats(journal, findings)
     taken = _Taken(expectation)
     for arrival in arrivals:
         seen = first_of.setdefault(arrival.batch, arrival)
@@ -189,9 +187,8 @@ def _holes_and_overlaps(lane: str, ranges: list[tuple[int, int]]) -> list[str]:
 class _Repeats:
     """Says of each repeat whether a kill accounts for it."""
 
-    def __init__(self, journal: Journal, lateness: Lateness, findings: Findings) -> None:
+    def __init__(self, journal: Journal, findings: Findings) -> None:
         self._journal = journal
-        self._lateness = lateness
         self._findings = findings
         absences = journal.broker_absences()
         self._hard = [
@@ -217,9 +214,7 @@ class _Repeats:
             return
         what, age_s = cause
         findings.repeats_by_kill[what] += 1
-        if age_s > findings.oldest_repeat_s:
-            findings.oldest_repeat_s = age_s
-            findings.latest_s = self._lateness.before(last_s + age_s)
+        findings.oldest_repeat_s = max(findings.oldest_repeat_s, age_s)
 
     def _find(self, first_s: float, again_s: float) -> tuple[str, float] | None:
         """What accounts for a batch that came at ``first_s`` and ``again_s``, and how long before it the first was."""
@@ -231,8 +226,7 @@ class _Repeats:
             for from_s, to_s in self._away:
                 if from_s <= entry.at_s <= to_s:
                     unrecorded_since_s = min(unrecorded_since_s, from_s)
-            late_s = MEASURED_WITHIN_S + self._lateness.before(unrecorded_since_s)
-            if first_s >= unrecorded_since_s - RECORDED_WITHIN_S - late_s:
+            if first_s >= unrecorded_since_s - RECORDED_WITHIN_S - MEASURED_WITHIN_S:
                 return entry.what, unrecorded_since_s - first_s
         return None
 

@@ -13,7 +13,6 @@ from pipeline.local.servers import LocalServers
 from tests.conservation.arrivals import Arrivals
 from tests.conservation.integrations import OTHER_KINDS, integrations
 from tests.conservation.journal import Journal
-from tests.conservation.lateness import Lateness
 from tests.conservation.processes import Process
 
 APP = "conservation"
@@ -65,8 +64,6 @@ class Scene:
         self._config.write_text(yaml.safe_dump(self._settings(), allow_unicode=True), encoding="utf-8")
         self.arrivals = Arrivals(record, PARTITIONS)
         self.arrivals.start()
-        self.lateness = Lateness()
-        self.lateness.start()
 
     def _receiver(self, kind: str, record: Path) -> Process:
         options = {
@@ -98,7 +95,6 @@ class Scene:
         for receiver in self._receivers.values():
             if receiver.wait(5.0) is None:
                 receiver.kill()
-        self.lateness.stop()
         self.arrivals.stop()
 
     def run(self, *arguments: str, timeout_s: float = 60.0) -> tuple[int | None, str]:

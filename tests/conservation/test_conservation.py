@@ -101,7 +101,7 @@ def judge(scene: Scene, feeder: Feeder, expectation: Expectation, ledger: dict) 
         for kind in WITHOUT_UUID
     }
     arrivals = one_by_one(scene.arrivals.all(), scene.integrations, uuids_by_number(sealed))
-    findings = check_received(expectation, arrivals, scene.journal, scene.lateness)
+    findings = check_received(expectation, arrivals, scene.journal)
     problems = [
         *findings.problems,
         *check_ledger(expectation, ledger),

@@ -110,7 +110,7 @@ async def test_an_event_without_what_every_event_has_is_noticed() -> None:
         assert (outcome.status, receiver.stats()["problems"]) == (3, {"fields": 1})
 
 
-async def test_each_message_is_recorded_before_it_is_answered(tmp_path: Path) -> None:
+async def test_each_message_is_recorded_before_it_is_answered_and_the_stream_when_it_is_over(tmp_path: Path) -> None:
     file = tmp_path / "record"
     async with receiving(record=file) as receiver, sink_to(SPEC, receiver.url, max_events_per_message=2) as sink:
         await sink.send(batch_of(3), now_s=NOW_S)
@@ -118,8 +118,10 @@ async def test_each_message_is_recorded_before_it_is_answered(tmp_path: Path) ->
     assert file.read_text().splitlines() == [
         "crm:0-2\tu-0\tu-1",
         "crm:2-3\tu-2",
+        "ended\tcrm:0-3",
         "crm:4-5\tu-4",
         "crm:6-7\tu-6",
+        "ended\tcrm:4-5\tcrm:6-7",
     ]
 
 
