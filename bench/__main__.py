@@ -9,7 +9,7 @@ import runpy
 import sys
 import time
 
-END_TO_END = ("throughput", "integrations", "bytes", "latency", "restart", "isolation", "view", "inbound")
+END_TO_END = ("throughput", "profile", "integrations", "bytes", "latency", "restart", "isolation", "view", "inbound")
 STAGES = ("route_cost", "window_cost", "delivery_cost", "grpc_rate")
 ON_REQUEST = ("soak", "receiver_limit")
 
