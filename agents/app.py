@@ -226,7 +226,7 @@ def make_app(settings: Settings, brokers: str, redis_url: str = "") -> WorkerApp
         )
         app.cores.append(core)
         app.readers.append(reader)
-        deliveries.append(deliver.attach(app, topology, spec.kind, core, integrations=integrations))
+        deliveries.append(deliver.attach(app, topology, core, integrations=integrations, leaving=context.leaving))
     cores = {core.kind: core for core in app.cores}
     app.endpoints = Endpoints(cores, rates, context)
     app.stages = Stages(router, windows, cores, app.endpoints, notices=notices, metrics=metrics, worker=settings.worker)

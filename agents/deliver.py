@@ -9,9 +9,12 @@ from agents.integrations import Integrations
 from agents.topology import DELIVERY_TICK_S, Topology
 from pipeline.delivery.core import DeliveryCore
 from pipeline.model.batch import decode_batch
+from pipeline.sinks.base import Leaving
 
 SETTLE_S = 1.0
 """How long a partition that leaves waits for requests on the way, so that they are not sent again by its next owner."""
+LAST_SETTLE_S = 3.0
+"""The same where the worker itself stops: nobody but its own partitions waits for that."""
 
 
 class Delivery:
@@ -21,13 +24,19 @@ class Delivery:
     """
 
     def __init__(
-        self, app: ChunkApp, topology: Topology, kind: str, core: DeliveryCore, integrations: Integrations
+        self,
+        app: ChunkApp,
+        topology: Topology,
+        core: DeliveryCore,
+        integrations: Integrations,
+        leaving: Leaving,
     ) -> None:
         self._app = app
         self._topology = topology
         self._integrations = integrations
-        self.kind = kind
-        self._table = topology.pending[kind]
+        self._leaving = leaving
+        self.kind = core.kind
+        self._table = topology.pending[core.kind]
         self.core = core
         self._restored: set[int] = set()
         self._holds: dict[int, list[Hold]] = {}
@@ -44,6 +53,7 @@ class Delivery:
         """Load the partition's rows the first time that it is seen."""
         if partition not in self._restored:
             self._restored.add(partition)
+            self._leaving.is_on = False
             self.core.restore(partition, self._table.rows(partition))
 
     async def admit(self, chunk: Chunk) -> None:
@@ -95,10 +105,11 @@ class Delivery:
         await waiting
 
     async def _settle(self) -> None:
+        self._leaving.is_on = True
         async with self._admitting:  # what is half taken in would wait for a tick that does not come any more
             pass
         # No tick comes any more, and a worker may be killed now as at any other time.
-        await self.meanwhile_recording(self.core.settle(SETTLE_S))
+        await self.meanwhile_recording(self.core.settle(LAST_SETTLE_S if self._app.should_stop else SETTLE_S))
         for partition in self._restored:
             self.record(partition)
         if self._storing:
@@ -111,11 +122,13 @@ class Delivery:
         self._holds.clear()
 
 
-def attach(app: ChunkApp, topology: Topology, kind: str, core: DeliveryCore, *, integrations: Integrations) -> Delivery:
+def attach(
+    app: ChunkApp, topology: Topology, core: DeliveryCore, *, integrations: Integrations, leaving: Leaving
+) -> Delivery:
     """Declare the agent of one kind's batches topic."""
-    delivery = Delivery(app, topology, kind, core, integrations)
+    delivery = Delivery(app, topology, core, integrations, leaving)
 
-    @app.agent(topology.batches[kind], name=kind)
+    @app.agent(topology.batches[core.kind], name=core.kind)
     async def deliver(chunks: Any) -> None:
         async for chunk in chunks:
             if not delivery.has_restored(chunk.partition):

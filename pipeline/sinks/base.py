@@ -6,7 +6,7 @@ parking, the ledger) is the delivery core's and the same for every kind.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Final, Protocol
 
@@ -18,9 +18,24 @@ from pipeline.net.client import HttpClient
 USER_AGENT: Final = f"Distributary/{version('distributary')}"
 
 
+class Leaving:
+    """Whether partitions are about to leave the worker, so that tries under way should come to an end.
+
+    A sink that sends a batch in several requests or messages then begins no more of them, and says what has arrived: a try that
+    is cancelled instead is made again by the next owner, with all its events.
+    """
+
+    __slots__ = ("is_on",)
+
+    def __init__(self) -> None:
+        self.is_on = False
+
+
 @dataclass(frozen=True, slots=True)
 class SinkContext:
     """What a worker lends to all its sinks.
+
+    ``leaving`` is the worker's.
 
     ``client`` is the worker's way to customers' endpoints over HTTP: it carries the address guard and is opened and closed
     by the worker, not by a sink. What speaks another protocol asks ``client.guard`` about every address that it connects
@@ -29,6 +44,7 @@ class SinkContext:
 
     client: HttpClient
     user_agent: str = USER_AGENT
+    leaving: Leaving = field(default_factory=Leaving)
 
 
 class Sink(Protocol):

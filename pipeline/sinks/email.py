@@ -96,6 +96,7 @@ class EmailSink:
     def __init__(self, settings: EmailIntegration, context: SinkContext) -> None:
         self._settings = settings
         self._posting = Posting(settings, context)
+        self._leaving = context.leaving
 
     def __repr__(self) -> str:
         return f"EmailSink({self._settings.id!r})"
@@ -106,7 +107,7 @@ class EmailSink:
 
     async def send(self, batch: Batch, *, now_s: float) -> Outcome:
         """Make one try to deliver ``batch``; each event's request has the whole time-out."""
-        return await send_each(batch, self._post, now_s=now_s, is_ordered=self._settings.ordered)
+        return await send_each(batch, self._post, now_s=now_s, is_ordered=self._settings.ordered, leaving=self._leaving)
 
     async def close(self) -> None:
         """Nothing to let go of: connections belong to the worker's client."""

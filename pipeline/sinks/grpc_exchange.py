@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from pipeline.model.attempt import Outcome, Refusal, Verdict
 from pipeline.model.batch import Batch
 from pipeline.model.ranges import count_of, without
+from pipeline.sinks.base import Leaving
 from pipeline.sinks.grpc_answers import Answers, count_refused, merged
 from pipeline.sinks.grpc_ending import GARBAGE, LEFT_OPEN, Ending
 from pipeline.sinks.grpc_events import Framing, messages_of
@@ -25,10 +26,14 @@ Call = grpc.aio.StreamStreamCall[bytes, bytes]
 
 
 class Exchange:
-    """One try to deliver ``batch``. ``masked`` takes secrets out of what the endpoint said."""
+    """One try to deliver ``batch``. ``masked`` takes secrets out of what the endpoint said.
 
-    def __init__(self, batch: Batch, framing: Framing, masked: Callable[[str], str]) -> None:
+    Where partitions are ``leaving``, nothing is written after the message that is: what is answered until the end is settled.
+    """
+
+    def __init__(self, batch: Batch, framing: Framing, masked: Callable[[str], str], leaving: Leaving) -> None:
         self._batch = batch
+        self._leaving = leaving
         self._framing = framing
         self._given_up: list[Refusal] = []
         self._messages = messages_of(batch, framing, self._given_up)
@@ -44,6 +49,10 @@ class Exchange:
     def has_events(self) -> bool:
         """Whether there is anything that can be sent."""
         return self._next is not None
+
+    @property
+    def _is_cut_short(self) -> bool:
+        return self._is_written and self._next is not None and self._leaving.is_on
 
     def passed_s(self) -> float:
         """Seconds since this try began."""
@@ -84,7 +93,7 @@ class Exchange:
         left = without(without(self._batch.ranges, arrived), tuple((each.first, each.end) for each in refused))
         failed = self._answers.failed()
         if left:
-            verdict = Verdict.RETRY if failed else ending.verdict
+            verdict = Verdict.RETRY if failed or self._is_cut_short else ending.verdict
         else:
             verdict = Verdict.REFUSED if refused else Verdict.DELIVERED
         said = [f"event {number}: {words}" for number, words in failed]
@@ -101,6 +110,7 @@ class Exchange:
             hint=ending.hint if left else None,
             arrived=() if verdict is Verdict.DELIVERED else arrived,
             refused=refused,
+            is_cut_short=self._is_cut_short,
             is_unanswered=ending.is_silence and not self._answer_bytes,
         )
 
@@ -119,7 +129,11 @@ class Exchange:
         if failed:
             number, words = failed[0]
             parts.append(f"{len(failed)} of {count} events were not taken, the first: event {number}: {words}")
-        if left > len(failed) and ending.is_orderly:
+        if self._is_cut_short:
+            parts.append(
+                f"{arrived} of {count} events have arrived, others are left: their partition leaves this worker"
+            )
+        elif left > len(failed) and ending.is_orderly:
             parts.append(f"{left - len(failed)} of {count} events were not answered")
         if refused:
             first = refused[0]
@@ -140,6 +154,8 @@ class Exchange:
                 await _send(call, self._next.content)
                 self._request_bytes += len(self._next.content)
                 self._next = next(self._messages, None)
+                if self._leaving.is_on:
+                    break
             await call.done_writing()
         except (grpc.aio.AioRpcError, grpc.aio.InternalError):
             pass  # the stream has ended, which its status tells

@@ -13,7 +13,7 @@ from pipeline.model.attempt import Outcome, Verdict
 from pipeline.model.batch import Batch
 from pipeline.net.guard import AddressRefusedError
 from pipeline.net.tls import client_context
-from pipeline.sinks.base import SinkContext
+from pipeline.sinks.base import Leaving, SinkContext
 from pipeline.sinks.grpc import GrpcIntegration
 from pipeline.sinks.grpc_ending import UNFINISHED, Ending, ending_of, one_line
 from pipeline.sinks.grpc_events import Framing
@@ -27,8 +27,9 @@ METHOD: Final = "/distributary.eventstream.v1.EventStreamService/Deliver"
 class Streams:
     """Delivers batches, each on a stream of its own, over one connection."""
 
-    def __init__(self, settings: GrpcIntegration, lines: Lines) -> None:
+    def __init__(self, settings: GrpcIntegration, lines: Lines, leaving: Leaving) -> None:
         self._settings = settings
+        self._leaving = leaving
         self._lines = lines
         self._authorization = None if settings.authorization is None else settings.authorization.get_secret_value()
         self._secrets = [] if self._authorization is None else spellings_of(self._authorization)
@@ -45,7 +46,7 @@ class Streams:
             user_agent=context.user_agent,
             ping=None if ping is None else Ping(ping.time_s, ping.timeout_s, ping.permit_without_stream),
         )
-        return cls(settings, lines)
+        return cls(settings, lines, context.leaving)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -54,7 +55,7 @@ class Streams:
     async def deliver(self, batch: Batch, *, now_s: float) -> Outcome:
         """Make one try to deliver ``batch``, ``now_s`` being UNIX seconds of this try."""
         framing = Framing(self._settings.max_events_per_message, self._max_message_bytes)
-        exchange = Exchange(batch, framing, self._masked)
+        exchange = Exchange(batch, framing, self._masked, self._leaving)
         if not exchange.has_events:
             return exchange.outcome(UNFINISHED)
         line = await self._line()

@@ -62,6 +62,7 @@ class HttpSink:
         self._signer = None if settings.signing is None else Signer(settings.signing)
         secrets = [] if settings.signing is None else spellings_of_secrets(settings.signing)
         self._posting = Posting(settings, context, secrets=secrets)
+        self._leaving = context.leaving
 
     def __repr__(self) -> str:
         return f"HttpSink({self._settings.id!r})"
@@ -78,6 +79,7 @@ class HttpSink:
                 lambda one, event, at_s: self._post(one, event, at_s, lambda: [(one.ranges[0][0], event)]),
                 now_s=now_s,
                 is_ordered=self._settings.ordered,
+                leaving=self._leaving,
             )
         return await self._post(Events.of(batch), self._body(batch), now_s, batch.numbered)
 

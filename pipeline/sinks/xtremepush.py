@@ -205,6 +205,7 @@ class XtremepushSink:
             case NoAuth():
                 pass
         self._posting = Posting(settings, context, headers=headers, secrets=secrets)
+        self._leaving = context.leaving
 
     def __repr__(self) -> str:
         return f"XtremepushSink({self._settings.id!r})"
@@ -217,7 +218,7 @@ class XtremepushSink:
 
     async def send(self, batch: Batch, *, now_s: float) -> Outcome:
         """Make one try to deliver ``batch``; each event's request has the whole time-out."""
-        return await send_each(batch, self._post, now_s=now_s, is_ordered=self._settings.ordered)
+        return await send_each(batch, self._post, now_s=now_s, is_ordered=self._settings.ordered, leaving=self._leaving)
 
     async def close(self) -> None:
         """Give up the fetch of a token, where one is under way."""

@@ -23,7 +23,7 @@ from pipeline.model.batch import Batch, SealReason
 from pipeline.model.events import EventRun
 from pipeline.net.client import HttpClient
 from pipeline.net.guard import AddressGuard
-from pipeline.sinks.base import Sink, SinkContext, SinkSpec
+from pipeline.sinks.base import Leaving, Sink, SinkContext, SinkSpec
 from pipeline.sinks.registry import SINKS
 from tests.support.endpoint import Answering, endless, in_turn, raw, reply, reset, serving, silence
 
@@ -91,12 +91,19 @@ def settings_of(spec: SinkSpec, url: str, **more: Any) -> Any:
 
 @asynccontextmanager
 async def sink_to(
-    spec: SinkSpec, url: str, *, allow: tuple[str, ...] = LOOPBACK, connect_timeout_s: float = 2.0, **more: Any
+    spec: SinkSpec,
+    url: str,
+    *,
+    allow: tuple[str, ...] = LOOPBACK,
+    connect_timeout_s: float = 2.0,
+    leaving: Leaving | None = None,
+    **more: Any,
 ) -> AsyncIterator[Sink]:
     client = HttpClient(AddressGuard(allow), connect_timeout_s=connect_timeout_s)
     await client.open()
     try:
-        sink = spec.make(settings_of(spec, url, **more), SinkContext(client, "Distributary/test"))
+        context = SinkContext(client, "Distributary/test", leaving or Leaving())
+        sink = spec.make(settings_of(spec, url, **more), context)
         await sink.open()
         yield sink
         await sink.close()

@@ -9,6 +9,7 @@ import pytest
 from agents.deliver import Delivery
 from pipeline.clock import SystemClock
 from pipeline.delivery.core import DeliveryCore
+from pipeline.sinks.base import Leaving
 
 
 async def read_nothing(partition: int, offset: int):
@@ -29,7 +30,7 @@ async def test_a_timeout_error_that_ended_the_core_is_raised_like_any_other():
     await core.end(TimeoutError("a sink let it through"))
     app = SimpleNamespace(before_release=lambda _: None, on_partitions_revoked=SimpleNamespace(connect=lambda _: None))
     delivery = Delivery(
-        cast("Any", app), cast("Any", SimpleNamespace(pending={"http": None})), "http", core, cast("Any", None)
+        cast("Any", app), cast("Any", SimpleNamespace(pending={"http": None})), core, cast("Any", None), Leaving()
     )
 
     with pytest.raises(TimeoutError, match="a sink let it through"):

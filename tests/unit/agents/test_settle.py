@@ -9,6 +9,7 @@ import pytest
 from agents.deliver import Delivery
 from pipeline.clock import SystemClock
 from pipeline.delivery.core import DeliveryCore
+from pipeline.sinks.base import Leaving
 
 
 async def read_nothing(partition: int, offset: int):
@@ -37,10 +38,12 @@ class SlowCore(DeliveryCore):
 async def test_what_landed_is_recorded_while_other_requests_are_still_under_way():
     core, releases = SlowCore(), []
     await core.start()
-    app = SimpleNamespace(before_release=releases.append, on_partitions_revoked=SimpleNamespace(connect=lambda _: None))
+    app = SimpleNamespace(
+        should_stop=False, before_release=releases.append, on_partitions_revoked=SimpleNamespace(connect=lambda _: None)
+    )
     table = SimpleNamespace(rows=lambda _: [])
     delivery = Delivery(
-        cast("Any", app), cast("Any", SimpleNamespace(pending={"http": table})), "http", core, cast("Any", None)
+        cast("Any", app), cast("Any", SimpleNamespace(pending={"http": table})), core, cast("Any", None), Leaving()
     )
     delivery.restore(0)
     [release] = releases
