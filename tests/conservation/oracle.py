@@ -70,7 +70,8 @@ class Findings:
         self.delivered_events = 0
         self.batches = 0
         self.repeats = 0
-        self.unexplained_repeats = 0
+        self.unexplained: Counter[str] = Counter()
+        """Repeats that nothing accounts for, by integration and second; one of each is among the problems."""
         self.oldest_repeat_s = 0.0
         self.repeats_by_kill: Counter[str] = Counter()
 
@@ -208,9 +209,11 @@ class _Repeats:
             findings.problems.append(f"{arrival.batch} came again with other events")
         cause = self._find(last_s, arrival.at_s)
         if cause is None:
-            findings.unexplained_repeats += 1
-            if findings.unexplained_repeats <= 3 * _SHOWN:
+            lane, _, _ = parse_batch_id(arrival.batch)
+            group = f"{lane.partition('~')[0]} at {last_s - self._journal.entries[0].at_s:.0f} s"
+            if not findings.unexplained[group]:
                 findings.problems.append(self._tell(arrival.batch, last_s, arrival.at_s))
+            findings.unexplained[group] += 1
             return
         what, age_s = cause
         findings.repeats_by_kill[what] += 1

@@ -77,9 +77,10 @@ def show(scene: Scene, feeder: Feeder, expectation: Expectation, findings: Findi
         ("problems", str(len(findings.problems))),
         (
             "repeated batches",
-            f"{findings.repeats}: {dict(findings.repeats_by_kill)}, {findings.unexplained_repeats} without a reason",
+            f"{findings.repeats}: {dict(findings.repeats_by_kill)}, {findings.unexplained.total()} without a reason",
         ),
         ("  oldest of them before its kill", f"{findings.oldest_repeat_s:.2f} s"),
+        ("  without a reason", ", ".join(f"{name}: {count}" for name, count in findings.unexplained.items()) or "none"),
         ("longest standstill", f"{standstill_s:.1f} s after: {cause}"),
     ]
     for what, times in back_at_work_s(scene).items():
