@@ -8,6 +8,7 @@ import structlog
 
 from agents.engine import ChunkApp
 from agents.topology import Names
+from pipeline.cancelling import cancelled
 from pipeline.clock import Clock
 from pipeline.config.schema import Settings
 from pipeline.delivery.views import LaneView
@@ -78,10 +79,7 @@ class NoticeSender:
 
     async def close(self) -> None:
         """Send what is left, within two seconds; before the client is closed and the outbox stops."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await cancelled(self._tasks)
         self._tasks.clear()
         sending = [self._send_now()]
         if self._sending is not None:

@@ -14,6 +14,7 @@ from aiohttp import web
 from agents.inbound import answers
 from agents.inbound.certificate import LOOK_EVERY_S, Certificate
 from agents.inbound.limits import Slots
+from pipeline.cancelling import cancelled
 from pipeline.errors import ConfigError
 from pipeline.inbound.outcome import Outcome
 from pipeline.inbound.settings import InboundSettings
@@ -139,8 +140,7 @@ class InboundServer:
         """Let go of everything."""
         await self.drain()
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait([self._looking])
+            await cancelled([self._looking])
             self._looking = None
 
     async def _look_at(self, certificate: Certificate) -> None:

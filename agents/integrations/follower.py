@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from agents.engine import CLAIM_KEY, ChunkApp, sift
 from agents.kafka_clients import start_whole
 from agents.shared import Shared
+from pipeline.cancelling import cancelled
 from pipeline.errors import UnavailableError
 from pipeline.integrations.kept import Kept
 from pipeline.integrations.snapshot import Snapshot
@@ -90,11 +91,7 @@ class Follower:
 
     async def close(self) -> None:
         """Follow no longer."""
-        tasks = [*self._tasks]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancelled(self._tasks)
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await consumer.stop()

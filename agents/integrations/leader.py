@@ -6,6 +6,7 @@ from typing import Any, Final
 from agents.engine import ChunkApp, ChunkTable, RowGroup
 from agents.integrations.asking import Asked, Told, decode_asked, encode
 from agents.integrations.follower import Follower
+from pipeline.cancelling import cancelled
 from pipeline.clock import Clock
 from pipeline.config.schema import Settings
 from pipeline.errors import ConfigError, InvalidChangeError, UnavailableError
@@ -79,11 +80,7 @@ class Leader:
 
     async def close(self) -> None:
         """Decide no more."""
-        tasks = [*self._tasks]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancelled(self._tasks)
 
     async def _lead(self, asked: Asked) -> Told:
         async with self._deciding:

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 
 from agents.engine import ChunkApp, ChunkTable
+from pipeline.cancelling import cancelled
 from pipeline.clock import Clock
 from pipeline.errors import UsersUnavailableError
 from pipeline.users.entries import Entry, link_entry, user_entry
@@ -79,11 +80,7 @@ class IndexKeeper:
 
     async def close(self) -> None:
         """End; what the index lacks, the next owner finds out."""
-        tasks = [*self._tasks, *self._building.values()]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancelled([*self._tasks, *self._building.values()])
         self._tasks.clear()
 
     def incomplete(self) -> list[int]:

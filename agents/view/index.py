@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from agents.topology import Names
+from pipeline.cancelling import cancelled
 from pipeline.clock import Clock
 from pipeline.errors import UnavailableError
 from pipeline.sinks.registry import SINKS
@@ -119,8 +120,7 @@ class IndexService:
     async def close(self) -> None:
         """Stop reading and close the file."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await cancelled([self._task])
             self._task = None
         self._taken = frozenset()
         loop = asyncio.get_running_loop()

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 from agents.commands.sender import RecordSender
 from agents.view.peers import Peers
 from agents.view.records import SingleRecords
+from pipeline.cancelling import cancelled
 from pipeline.clock import Clock
 from pipeline.delivery.rate import TokenBucket
 from pipeline.errors import CodecError, NotFoundError, UnavailableError, ViewError
@@ -133,10 +134,7 @@ class Replays:
 
     async def close(self) -> None:
         """Stop all that run."""
-        for task in self._tasks.values():
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks.values()))
+        await cancelled(self._tasks.values())
 
     def check_room(self, items: int) -> None:
         """Raise ``ViewError`` where a replay of so many rows could not be started."""

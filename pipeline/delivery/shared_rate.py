@@ -17,6 +17,7 @@ from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.exceptions import RedisError
 
+from pipeline.cancelling import cancelled
 from pipeline.clock import Clock
 from pipeline.delivery.rate import TokenBucket, cost_of
 from pipeline.model.integration import RateSettings
@@ -177,8 +178,7 @@ class SharedRate:
     async def stop(self) -> None:
         """Stop leasing."""
         if self._leasing is not None:
-            self._leasing.cancel()
-            await asyncio.wait([self._leasing])
+            await cancelled([self._leasing])
 
     def _bucket_alone(self, now_s: float) -> TokenBucket:
         share = min(1.0, max(self._rates.share(), 1e-6))

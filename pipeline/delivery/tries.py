@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from pipeline.cancelling import cancelled
 from pipeline.delivery.endpoint import DeliveryObserver, Endpoint
 from pipeline.delivery.lane import Flight
 from pipeline.delivery.slots import SlotShare
@@ -61,11 +62,7 @@ class Tries:
     async def end(self, deadline_s: float) -> None:
         """Wait up to ``deadline_s`` seconds, then cancel the rest."""
         await self.wait(deadline_s)
-        late = list(self._flights)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
+        await cancelled(self._flights)
 
     async def ended(self, endpoint: Endpoint) -> None:
         """Wait until none that was begun with ``endpoint`` is under way."""

@@ -41,6 +41,10 @@ class ProcessMark:
         """Wait until the process is gone; False when it is still there after ``timeout_s`` seconds."""
         return wait_until(lambda: not self.is_alive, timeout_s)
 
+    def wait_until_stopped(self, timeout_s: float) -> bool:
+        """Wait until SIGSTOP has reached every thread; nobody but Linux tells, so elsewhere it is taken as read."""
+        return sys.platform != "linux" or wait_until(lambda: _are_threads_stopped(self.pid), timeout_s)
+
     def stop(self, timeout_s: float) -> None:
         """End the process: SIGTERM, and SIGKILL once ``timeout_s`` seconds are over."""
         self.signal(signal.SIGTERM)
@@ -58,6 +62,12 @@ def wait_until(is_done: Callable[[], bool], timeout_s: float, *, pause_s: float 
             return False
         time.sleep(pause_s)
     return True
+
+
+def _are_threads_stopped(pid: int) -> bool:
+    """Whether no thread of the process runs: their state is the field after the name, which stands in parentheses."""
+    stats = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] in "TZX" for stat in stats)
 
 
 def _started_linux(pid: int) -> str | None:

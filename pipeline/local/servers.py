@@ -18,7 +18,7 @@ from pipeline.errors import LocalServerError
 from pipeline.local import launch, ports
 from pipeline.local.kafka import KafkaServer
 from pipeline.local.lock import locked
-from pipeline.local.process import wait_until
+from pipeline.local.process import ProcessMark, wait_until
 from pipeline.local.redis import RedisServer
 from pipeline.local.server import Progress, Server
 from pipeline.local.state import ServerState, State
@@ -27,6 +27,7 @@ from pipeline.local.supervisor import LOCK_FILE, log_file
 SERVERS: tuple[Server, ...] = (KafkaServer(), RedisServer())
 ALL = ("kafka", "redis")
 _LOCK_S = 240.0
+_PAUSES_WITHIN_S = 5.0
 _PORT_TRIES = 3
 _PORT_TAKEN = "already in use"
 
@@ -193,18 +194,22 @@ class LocalServers:
             state.supervisor.wait(10.0)
 
     def pause_kafka(self) -> None:
-        """Stop Kafka's clock with SIGSTOP: connections stay open and nothing answers."""
+        """Stop Kafka's clock with SIGSTOP: connections stay open and nothing answers, from when this returns."""
         self._signal_kafka(signal.SIGSTOP)
+        self._kafka().wait_until_stopped(_PAUSES_WITHIN_S)
 
     def resume_kafka(self) -> None:
         """Let Kafka go on after ``pause_kafka``."""
         self._signal_kafka(signal.SIGCONT)
 
     def _signal_kafka(self, number: signal.Signals) -> None:
+        self._kafka().signal(number)
+
+    def _kafka(self) -> ProcessMark:
         process = self._state_of("kafka").server
         if process is None or not process.is_alive:
             raise LocalServerError(f"{self.directory}: the local Kafka does not run; start it first")
-        process.signal(number)
+        return process
 
     def _locked(self) -> contextlib.AbstractContextManager[None]:
         try:

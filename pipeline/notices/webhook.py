@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 from multidict import CIMultiDict
 
+from pipeline.cancelling import cancelled
 from pipeline.clock import Clock
 from pipeline.net.client import Endpoint, HttpClient, NoAnswer
 from pipeline.net.retry_after import retry_after_s
@@ -80,8 +81,7 @@ class NoticeWebhook:
         self._is_closing.set()
         self._has_work.set()
         await asyncio.wait([self._task], timeout=deadline_s)
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await cancelled([self._task])
         if self._waiting:
             self._lose(len(self._waiting), "the worker stops")
 

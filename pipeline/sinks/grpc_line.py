@@ -18,6 +18,7 @@ import grpc
 import grpc.aio
 from yarl import URL
 
+from pipeline.cancelling import cancelled
 from pipeline.net.client import CONNECT_TIMEOUT_S, HttpClient
 from pipeline.net.guard import AddressRefusedError
 
@@ -111,8 +112,7 @@ class Lines:
     async def close(self) -> None:
         """Close all."""
         if self._dialling is not None:
-            self._dialling.cancel()
-            await asyncio.wait([self._dialling])
+            await cancelled([self._dialling])
         if self._line is not None:
             self.give_up(self._line)
         if self._closing:

@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from redis.exceptions import RedisError
 
+from pipeline.cancelling import cancelled
 from pipeline.errors import UsersUnavailableError
 from pipeline.users.entries import Entry, Place
 from pipeline.users.redis_line import RedisLine, Script
@@ -336,8 +337,7 @@ class _Turns(Generic[Q, A]):
         """Ask no more."""
         self._is_closed = True
         if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.wait([self._asking])
+            await cancelled([self._asking])
         _refuse(self._waiting, "this worker is stopping")
         self._waiting.clear()
 

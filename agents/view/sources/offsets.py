@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from agents.engine import ChunkApp
 from agents.kafka_clients import start_whole
+from pipeline.cancelling import cancelled
 from pipeline.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -64,8 +65,7 @@ class OffsetWatch:
         """Look no more."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+            await cancelled([task])
 
     def standings(self) -> Mapping[TopicPartition, Standing]:
         """How each partition stood when it was looked at last."""

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from agents.view.sources.offsets import OffsetWatch
 from agents.view.sources.state import WorkerState
+from pipeline.cancelling import cancelled
 from pipeline.delivery.rows import Fate
 from pipeline.view.columns import Column, Columns, Kind, Personal, Row
 from pipeline.view.formats.pace import Turns
@@ -42,8 +43,7 @@ class FlowRates:
         """Look no more."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+            await cancelled([task])
 
     def figures(self) -> tuple[float | None, float | None, float | None]:
         """Events a second that match, are delivered and give up; ``None`` where partitions have just moved."""

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from agents.kafka_clients import start_whole
 from agents.view.sources.state import WorkerState
+from pipeline.cancelling import cancelled
 from pipeline.errors import UnavailableError
 from pipeline.sinks.registry import SINKS
 from pipeline.view.columns import Column, Columns, Kind, Personal, Row
@@ -101,9 +102,8 @@ class TopicFigures:
     async def close(self) -> None:
         """Let go of Kafka."""
         opening, self._opening = self._opening, None
-        if opening is not None and not opening.done() and opening is not asyncio.current_task():
-            opening.cancel()
-            await asyncio.wait([opening])
+        if opening is not None and opening is not asyncio.current_task():
+            await cancelled([opening])
         await self._drop()
 
     async def _drop(self) -> None:

@@ -76,7 +76,7 @@ def test_while_kafka_stalls_callers_are_told_to_come_again_and_then_it_goes_on(o
         own_kafka.pause_kafka()
         try:
             first = worker.fire("by-user")
-            assert (first.status, first.headers["retry-after"]) == (503, "1")
+            assert (first.status, first.headers.get("retry-after")) == (503, "1"), first
             began_s = time.monotonic()
             assert worker.fire("by-user").status == 503
             assert time.monotonic() - began_s < 2, "what waits for Kafka must not grow"
