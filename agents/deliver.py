@@ -42,6 +42,8 @@ class Delivery:
         self._holds: dict[int, list[Hold]] = {}
         self._storing: set[asyncio.Future[None]] = set()
         self._admitting = asyncio.Lock()
+        self._is_informed = False
+        """Whether all is known of integrations that was when the partitions came."""
         app.before_release(self._settle)
         app.on_partitions_revoked.connect(self._forget)
 
@@ -56,10 +58,24 @@ class Delivery:
             self._leaving.is_on = False
             self.core.restore(partition, self._table.rows(partition))
 
-    async def admit(self, chunk: Chunk) -> None:
-        """Hand a chunk's batches to the core, once it is known what is to become of them."""
-        batches = [decode_batch(record.value) for record in chunk.records]
+    async def take(self, chunk: Chunk) -> None:
+        """Hand a chunk's batches to the core, or record at a tick.
+
+        The partition is restored first where it was not. All of it is one step for ``_settle``: what was begun before the
+        partitions leave is recorded, and nothing begins after that.
+        """
         async with self._admitting:
+            if not self._is_informed:
+                # What waits in the partitions that came may belong to integrations that this worker has not heard of.
+                await self.meanwhile_recording(self._integrations.caught_up())
+                self._is_informed = True
+            self.restore(chunk.partition)
+            if chunk.is_tick:
+                stored = self.record(chunk.partition)
+                if stored is not None:
+                    chunk.follow(stored)
+                return
+            batches = [decode_batch(record.value) for record in chunk.records]
             if not all(batch.integration_id in self._integrations.snapshot for batch in batches):
                 await self.meanwhile_recording(self._integrations.caught_up())
             for record, batch in zip(chunk.records, batches, strict=True):
@@ -105,9 +121,8 @@ class Delivery:
         await waiting
 
     async def _settle(self) -> None:
-        self._leaving.is_on = True
         async with self._admitting:  # what is half taken in would wait for a tick that does not come any more
-            pass
+            self._leaving.is_on = True
         # No tick comes any more, and a worker may be killed now as at any other time.
         await self.meanwhile_recording(self.core.settle(LAST_SETTLE_S if self._app.should_stop else SETTLE_S))
         for partition in self._restored:
@@ -119,6 +134,7 @@ class Delivery:
         for partition in self._restored:
             self.core.revoke(partition)
         self._restored.clear()
+        self._is_informed = False
         self._holds.clear()
 
 
@@ -131,16 +147,8 @@ def attach(
     @app.agent(topology.batches[core.kind], name=core.kind)
     async def deliver(chunks: Any) -> None:
         async for chunk in chunks:
-            if not delivery.has_restored(chunk.partition):
-                # What waits there may belong to an integration that this worker has not heard of.
-                await delivery.meanwhile_recording(integrations.caught_up())
-            delivery.restore(chunk.partition)
-            if chunk.is_tick:
-                stored = delivery.record(chunk.partition)
-                if stored is not None:
-                    chunk.follow(stored)
-            else:
-                await delivery.admit(chunk)
+            await delivery.take(chunk)
+            if not chunk.is_tick:
                 await delivery.room()
 
     return delivery

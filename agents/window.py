@@ -50,10 +50,13 @@ class Windows:
         self._source_epoch = settings.source_epoch
         self._resident_bytes = settings.worker.window_memory_bytes
         self.stages: dict[int, WindowStage] = {}
+        self.is_informed = False
+        """Whether all is known of integrations that was when the partitions came: their windows may belong to any of them."""
         app.on_partitions_revoked.connect(self._forget)
 
     async def _forget(self, *_args: Any, **_options: Any) -> None:
         self.stages.clear()
+        self.is_informed = False
 
     def _on_source_reset(self, *, topic: str, partition: int, old_epoch: int, epoch: int) -> None:
         log.warning(
@@ -156,8 +159,9 @@ def attach(
     async def window(chunks: Any) -> None:
         async for chunk in chunks:
             frames = [decode_frame(record.value) for record in chunk.records]
-            if chunk.partition not in windows.stages:
-                await integrations.caught_up()  # its windows may belong to one that this worker has not heard of
+            if not windows.is_informed:
+                await integrations.caught_up()
+                windows.is_informed = True
             elif frames:
                 await windows.meet(frames)
             try:

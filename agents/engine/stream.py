@@ -1,5 +1,6 @@
 """How an agent iterates over chunks."""
 
+import asyncio
 import weakref
 from collections.abc import AsyncIterator
 from typing import Any
@@ -53,6 +54,8 @@ class ChunkStream(faust.Stream):
                     self.events_total += 1
                     sensors.on_stream_event_out(chunk.tp, chunk.offset, self, event, state)
                 chunk.finish_body()
+                # The queue does not wait while it has more: requests, acknowledgements and other stages would.
+                await asyncio.sleep(0)
         except StopAsyncIteration:  # Faust throws it into the queue to end the stream
             return
         finally:

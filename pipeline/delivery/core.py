@@ -99,6 +99,7 @@ class DeliveryCore:
         For when partitions are about to leave: what is finished and taken now is not sent again by their next owner.
         """
         self._is_settling = True
+        self._open_room()
         await self._tries.wait(deadline_s)
 
     def change(self, endpoints: Mapping[str, Endpoint | None]) -> None:

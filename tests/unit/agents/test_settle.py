@@ -50,3 +50,43 @@ async def test_what_landed_is_recorded_while_other_requests_are_still_under_way(
     await release()
     assert core.asked >= 2
     await core.stop(0.0)
+
+
+class ToldCore(DeliveryCore):
+    """A core that notes in which order it is told what."""
+
+    def __init__(self) -> None:
+        super().__init__("http", {}, SystemClock(), read_nothing)
+        self.told: list[str] = []
+
+    def restore(self, partition: int, rows: Any) -> None:  # noqa: ARG002 the base's signature
+        self.told.append("restore")
+
+    async def settle(self, deadline_s: float) -> None:  # noqa: ARG002 the base's signature
+        self.told.append("settle")
+
+    def has_writes(self, partition: int) -> bool:  # noqa: ARG002 the base's signature
+        return False
+
+
+@pytest.mark.timeout(10)
+async def test_what_is_being_restored_when_partitions_leave_begins_nothing_after_the_others_have_settled():
+    core, releases, knows_all = ToldCore(), [], asyncio.Event()
+    await core.start()
+    app = SimpleNamespace(
+        should_stop=False, before_release=releases.append, on_partitions_revoked=SimpleNamespace(connect=lambda _: None)
+    )
+    topology = SimpleNamespace(pending={"http": SimpleNamespace(rows=lambda _: [])})
+    integrations = SimpleNamespace(caught_up=knows_all.wait, snapshot={})
+    leaving = Leaving()
+    delivery = Delivery(cast("Any", app), cast("Any", topology), core, cast("Any", integrations), leaving)
+    taking = asyncio.ensure_future(delivery.take(cast("Any", SimpleNamespace(partition=0, is_tick=True))))
+    await asyncio.sleep(0)
+    [release] = releases
+    releasing = asyncio.ensure_future(release())
+    await asyncio.sleep(0)
+    knows_all.set()
+    await asyncio.gather(taking, releasing)
+    assert core.told == ["restore", "settle"]
+    assert leaving.is_on
+    await core.stop(0.0)
