@@ -55,7 +55,6 @@ class Delivery:
         """Load the partition's rows the first time that it is seen."""
         if partition not in self._restored:
             self._restored.add(partition)
-            self._leaving.is_on = False
             self.core.restore(partition, self._table.rows(partition))
 
     async def take(self, chunk: Chunk) -> None:
@@ -133,6 +132,7 @@ class Delivery:
     async def _forget(self, *_args: Any, **_options: Any) -> None:
         for partition in self._restored:
             self.core.revoke(partition)
+        self._leaving.is_on = False
         self._restored.clear()
         self._is_informed = False
         self._holds.clear()

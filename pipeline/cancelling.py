@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
 
-AGAIN_AFTER_S: Final = 0.2
+AGAIN_AFTER_S: Final = 2.0
+"""Long enough for most to clean up after themselves, which a second cancellation would interrupt."""
 
 
 async def cancelled(tasks: Iterable["asyncio.Task[Any]"]) -> None:

@@ -61,10 +61,10 @@ class Change:
 def endpoint_works(outcome: Outcome) -> bool:
     """Whether a try shows an endpoint at work.
 
-    Refusing one batch for what is in it does, and so does taking a part of it. A failure that another try may cure does
+    Refusing one batch for what is in it does, and so does taking a part of it, or all that was sent of it. A failure that another try may cure does
     not (5xx, a time-out, no connection, 408, 425, 429), nor does refusing whoever asks (401, 403) or being gone (410).
     """
-    if outcome.verdict is Verdict.DELIVERED or outcome.arrived:
+    if outcome.verdict is Verdict.DELIVERED or outcome.arrived or outcome.is_left:
         return True
     return outcome.verdict is Verdict.REFUSED and outcome.hint not in (Hint.GONE, Hint.UNAUTHORIZED)
 

@@ -42,6 +42,7 @@ class Landing:
         is_progress = bool(arrived) and outcome.is_cut_short  # those that were not tried have lost no try
         is_forgiven = (
             is_progress
+            or outcome.is_left
             or flight.is_outdated
             or outcome.hint is Hint.GONE
             or not lane.gate.counts_as_attempt(outcome, pending, now=now)
@@ -71,7 +72,8 @@ class Landing:
         lane, pending = flight.lane, flight.pending
         if lane.endpoint is None:
             return Decision(Fate.PARKED, reason=INTEGRATION_REMOVED)
-        if flight.is_outdated or _goes_on(outcome, share.rest):  # the address it goes to now has not had its say
+        # The next owner goes on at once with what is left, and the address that it goes to now has not had its say.
+        if outcome.is_left or flight.is_outdated or _goes_on(outcome, share.rest):
             return Decision(None, now)
         return decide(
             outcome,

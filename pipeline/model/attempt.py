@@ -37,7 +37,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
     ``verdict`` is that of the events that neither ``arrived`` nor ``refused`` name: sequence numbers of the batch that are
     done for good, and events that are given up alone, whatever becomes of the others. ``is_cut_short`` says that some of
-    the others were not tried at all. ``is_unanswered`` says that nobody answered: no connection, or silence.
+    the others were not tried at all; ``is_left`` that this was the worker's own doing, whose partition leaves, and nothing has
+    failed. ``is_unanswered`` says that nobody answered: no connection, or silence.
 
     ``detail`` is one line for people; ``status`` the protocol's own number; ``answer_head`` the first 1 KiB of the answer's
     body, as text; sizes are in bytes; ``retry_after_s`` is the pause that the endpoint asked for, if it did.
@@ -55,6 +56,7 @@ class Outcome(msgspec.Struct, frozen=True):
     arrived: Ranges = ()
     refused: tuple[Refusal, ...] = ()
     is_cut_short: bool = False
+    is_left: bool = False
     is_unanswered: bool = False
 
 

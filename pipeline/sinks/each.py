@@ -105,6 +105,7 @@ def _sum(
     return msgspec.structs.replace(
         result,
         detail=detail,
+        is_left=len(outcomes) < count and not failures,
         arrived=() if result.verdict is Verdict.DELIVERED else ranges_of(arrived),
         is_cut_short=len(outcomes) < count,
         refused=() if count == 1 else tuple(sorted(refused, key=lambda refusal: refusal.first)),

@@ -40,6 +40,7 @@ class Exchange:
         self._next = next(self._messages, None)
         self._answers = Answers(masked)
         self._is_written = False
+        self._is_cut_short = False
         self._complete = asyncio.Event()
         self._began_s = time.monotonic()
         self._request_bytes = 0
@@ -49,10 +50,6 @@ class Exchange:
     def has_events(self) -> bool:
         """Whether there is anything that can be sent."""
         return self._next is not None
-
-    @property
-    def _is_cut_short(self) -> bool:
-        return self._is_written and self._next is not None and self._leaving.is_on
 
     def passed_s(self) -> float:
         """Seconds since this try began."""
@@ -92,8 +89,9 @@ class Exchange:
         refused = merged([*self._given_up, *self._answers.rejected()])
         left = without(without(self._batch.ranges, arrived), tuple((each.first, each.end) for each in refused))
         failed = self._answers.failed()
+        is_left = self._is_cut_short and ending.is_orderly and not failed
         if left:
-            verdict = Verdict.RETRY if failed or self._is_cut_short else ending.verdict
+            verdict = Verdict.RETRY if failed or is_left else ending.verdict
         else:
             verdict = Verdict.REFUSED if refused else Verdict.DELIVERED
         said = [f"event {number}: {words}" for number, words in failed]
@@ -111,6 +109,7 @@ class Exchange:
             arrived=() if verdict is Verdict.DELIVERED else arrived,
             refused=refused,
             is_cut_short=self._is_cut_short,
+            is_left=is_left,
             is_unanswered=ending.is_silence and not self._answer_bytes,
         )
 
@@ -129,7 +128,7 @@ class Exchange:
         if failed:
             number, words = failed[0]
             parts.append(f"{len(failed)} of {count} events were not taken, the first: event {number}: {words}")
-        if self._is_cut_short:
+        if self._is_cut_short and ending.is_orderly:
             parts.append(
                 f"{arrived} of {count} events have arrived, others are left: their partition leaves this worker"
             )
@@ -154,7 +153,8 @@ class Exchange:
                 await _send(call, self._next.content)
                 self._request_bytes += len(self._next.content)
                 self._next = next(self._messages, None)
-                if self._leaving.is_on:
+                if self._leaving.is_on and self._next is not None:
+                    self._is_cut_short = True
                     break
             await call.done_writing()
         except (grpc.aio.AioRpcError, grpc.aio.InternalError):

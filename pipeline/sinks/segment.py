@@ -153,6 +153,7 @@ class SegmentSink:
         self._write_key = settings.write_key.get_secret_value()
         secrets = [self._write_key, base64.b64encode(f"{self._write_key}:".encode()).decode()]
         self._posting = Posting(settings, context, secrets=secrets, url=settings.base_url + BATCH_PATH)
+        self._leaving = context.leaving
         self._pool: ThreadPoolExecutor | None = None
 
     def __repr__(self) -> str:
@@ -173,7 +174,7 @@ class SegmentSink:
         for call in plan.calls:
             passed_s = time.monotonic() - started_s if outcomes else 0.0
             outcomes.append(await self._call(self._pool, batch, call, now_s=now_s + passed_s))
-            if ends_the_try(outcomes[-1]):
+            if ends_the_try(outcomes[-1]) or self._leaving.is_on:
                 break
         return outcome_of(plan, outcomes, duration_s=time.monotonic() - started_s)
 

@@ -54,6 +54,9 @@ def outcome_of(plan: Plan, outcomes: list[Outcome], *, duration_s: float) -> Out
     if failure is not None:
         result = failure
         detail = f"{failure.detail} ({len(arrived)} of {event_count} events have arrived)"
+    elif len(outcomes) < len(plan.calls):
+        result = msgspec.structs.replace(outcomes[-1], verdict=Verdict.RETRY, hint=None)
+        detail = f"{len(arrived)} of {event_count} events have arrived, the others are left: their partition leaves this worker"
     elif refused:
         result = next((each for each in outcomes if each.verdict is Verdict.REFUSED), Outcome(Verdict.REFUSED, ""))
         refused_count = sum(refusal.end - refusal.first for refusal in refused)
@@ -64,9 +67,10 @@ def outcome_of(plan: Plan, outcomes: list[Outcome], *, duration_s: float) -> Out
     return msgspec.structs.replace(
         result,
         detail=detail,
-        arrived=ranges_of(arrived) if failure or refused else (),
+        arrived=() if result.verdict is Verdict.DELIVERED else ranges_of(arrived),
         refused=tuple(refused),
         is_cut_short=len(outcomes) < len(plan.calls),
+        is_left=len(outcomes) < len(plan.calls) and failure is None,
         duration_s=duration_s,
         request_bytes=sum(outcome.request_bytes for outcome in outcomes),
         answer_bytes=sum(outcome.answer_bytes for outcome in outcomes),

@@ -43,7 +43,7 @@ async def test_no_further_request_is_begun(spec: SinkSpec, settings: dict[str, A
             outcome = await sink.send(batch_of(20), now_s=NOW_S)
         requests = len(endpoint.seen)
     assert outcome.verdict is Verdict.RETRY
-    assert outcome.is_cut_short
+    assert (outcome.is_cut_short, outcome.is_left) == (True, True)
     assert 2 <= requests < 20
     assert count_of(outcome.arrived) == requests
     assert outcome.detail.startswith(f"{requests} of 20 events have arrived, the others are left")

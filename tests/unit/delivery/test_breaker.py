@@ -208,6 +208,7 @@ def test_somebody_can_close_it():
         (Outcome(Verdict.RETRY, "no answer"), False),
         (Outcome(Verdict.RETRY, "429", hint=Hint.THROTTLED), False),
         (Outcome(Verdict.RETRY, "3 of 10 failed", arrived=((0, 7),)), True),
+        (Outcome(Verdict.RETRY, "others are left", is_left=True), True),
         (Outcome(Verdict.REFUSED, "400"), True),
         (Outcome(Verdict.REFUSED, "413", hint=Hint.TOO_LARGE), True),
         (Outcome(Verdict.REFUSED, "401", hint=Hint.UNAUTHORIZED), False),

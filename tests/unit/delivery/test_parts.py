@@ -31,6 +31,17 @@ async def test_only_the_events_that_did_not_arrive_are_sent_again():
         assert [(attempt.arrived, attempt.final) for attempt in it.attempts] == [(8, None), (0, "delivered")]
 
 
+async def test_what_a_leaving_worker_left_is_tried_at_once_and_has_lost_no_try():
+    left = Outcome(Verdict.RETRY, "others are left", is_cut_short=True, is_left=True)
+    async with delivering(integration("crm", retry={"delays": []})) as it:
+        it.sink().answers += [some(left, refused=((0, 1),)), some(left, arrived=((1, 4),))]
+        it.send()
+        await it.pass_time(0.1)
+        await it.write()
+        assert it.sink().tries == ["crm:0-10", "crm:1-10", "crm:4-10"]
+        assert (it.lane().delivered_events, it.lane().parked_events) == (9, 1)
+
+
 async def test_what_is_left_survives_a_restart():
     async with delivering(integration("crm")) as it:
         it.sink().answers.append(some(UNAVAILABLE, arrived=((1, 3), (6, 9))))

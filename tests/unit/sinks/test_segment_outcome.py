@@ -52,6 +52,16 @@ def test_a_try_that_ends_before_its_last_call_is_cut_short() -> None:
     assert not outcome_of(plan, [OK, BAD, OK], duration_s=1.0).is_cut_short
 
 
+def test_a_try_that_leaves_calls_to_the_next_owner_has_not_delivered_them() -> None:
+    plan = Plan([call(0, 4), call(4, 6), call(6, 9)], [])
+    told = outcome_of(plan, [OK], duration_s=1.0)
+    assert (told.verdict, told.arrived, told.is_left) == (Verdict.RETRY, ((0, 4),), True)
+    assert told.detail.startswith("4 of 9 events have arrived, the others are left")
+    told = outcome_of(plan, [OK, BAD], duration_s=1.0)
+    assert (told.verdict, told.arrived, told.refused) == (Verdict.RETRY, ((0, 4),), (Refusal(4, 6, "400"),))
+    assert not outcome_of(plan, [OK, LATER], duration_s=1.0).is_left
+
+
 def test_a_refused_call_is_given_up_alone() -> None:
     told = outcome_of(Plan([call(0, 4), call(4, 6), call(6, 9)], []), [OK, BAD, OK], duration_s=1.0)
     assert (told.verdict, told.status, told.arrived) == (Verdict.REFUSED, 400, ((0, 4), (6, 9)))
