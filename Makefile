@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test install lint proto types check bench conservation fuzz docs clean
+.PHONY: demo test test-long install lint proto types check bench conservation fuzz docs clean
 
 demo: install  ## a local Kafka, a receiver, a worker and a stream of events until all add up; ARGS="--rate 500" streams until Ctrl-C
 	$(BIN)/distributary demo $(if $(ARGS),$(ARGS),--events 30000 --exit)
@@ -20,10 +20,13 @@ demo: install  ## a local Kafka, a receiver, a worker and a stream of events unt
 test: install  ## all tests; some of them with e.g. ARGS="tests/unit -k breaker"
 ifeq ($(ARGS),)
 	$(BIN)/python -m pytest tests/conservation
-	$(BIN)/python -m pytest --ignore tests/conservation --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --ignore tests/conservation --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not long'
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif
+
+test-long: install  ## the tests of the listener, its stage and users with whole workers, which `make test` leaves out
+	$(BIN)/python -m pytest -m long --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 install: $(STAMP)
 

@@ -26,6 +26,15 @@ _KAFKA_FIXTURES = {"kafka", "own_kafka"}
 _LONG = {"browser", "integration", "commands"}
 """Folders whose files take minutes: at the end, one of two processes would wait for the other."""
 
+_INBOUND = (
+    "tests/integration/inbound/",
+    "tests/integration/test_users",
+    "tests/integration/test_live_webhooks.py",
+    "tests/integration/view/test_inbound_pages.py",
+    "tests/browser/test_webhook_stories.py",
+)
+"""What `make test-long` runs: whole workers that listen, which would take all else beyond the time that there is."""
+
 
 def _version(package: str) -> str:
     try:
@@ -39,6 +48,12 @@ def pytest_report_header() -> str:
     python = ".".join(map(str, sys.version_info[:3]))
     packages = ", ".join(f"{name} {_version(name)}" for name in ("faust-streaming", "aiokafka", "rocksdict", "redis"))
     return f"distributary {_version('distributary')}: python {python}, {packages}, Apache Kafka {KAFKA_VERSION}"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what is left to a command of its own; before anything is chosen by marks."""
+    if item.nodeid.startswith(_INBOUND):
+        item.add_marker(pytest.mark.long)
 
 
 @pytest.hookimpl(trylast=True)
