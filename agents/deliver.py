@@ -47,10 +47,6 @@ class Delivery:
         app.before_release(self._settle)
         app.on_partitions_revoked.connect(self._forget)
 
-    def has_restored(self, partition: int) -> bool:
-        """Whether the partition's rows are loaded."""
-        return partition in self._restored
-
     def restore(self, partition: int) -> None:
         """Load the partition's rows the first time that it is seen."""
         if partition not in self._restored:

@@ -1,4 +1,4 @@
-"""Reading stretches of a topic, for commands: no group, nothing committed."""
+"""Reading stretches of a topic, for commands and the view: no group, nothing committed."""
 
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping

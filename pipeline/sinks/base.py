@@ -35,11 +35,9 @@ class Leaving:
 class SinkContext:
     """What a worker lends to all its sinks.
 
-    ``leaving`` is the worker's.
-
     ``client`` is the worker's way to customers' endpoints over HTTP: it carries the address guard and is opened and closed
     by the worker, not by a sink. What speaks another protocol asks ``client.guard`` about every address that it connects
-    to. ``user_agent`` is how requests introduce themselves.
+    to. ``user_agent`` is how requests introduce themselves; ``leaving`` says when tries should come to an end.
     """
 
     client: HttpClient
