@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Desk
 from tests.browser.looking import barriers, walk_by_keyboard, wider_than_screen
@@ -22,6 +22,11 @@ new MutationObserver(() => {
     document.querySelector("[data-stream-stop]").click();
 }).observe(document, { childList: true, subtree: true, characterData: true });
 """
+# Is kept as soon as an answer has come and what it does to the page is done.
+ARRIVAL = """() => {
+    window.arrival = new Promise((keep) =>
+        document.addEventListener("htmx:before:swap", () => setTimeout(keep, 100), { once: true }));
+}"""
 
 
 @pytest.fixture
@@ -185,6 +190,30 @@ def test_a_page_that_lives_is_paused_and_goes_on(desk: Desk, scene: Scene) -> No
     with page.expect_response(re.compile(r"/workers\?refresh=2")):
         page.get_by_role("button", name="Go on").click()
     expect(page.locator(".as-of")).not_to_have_text(seen)
+
+
+@pytest.mark.parametrize("busy_by", ["pause", "typing"])
+def test_what_was_asked_for_before_a_reader_was_busy_does_not_change_the_page_afterwards(
+    desk: Desk, scene: Scene, busy_by: str
+) -> None:
+    page = desk.reader()
+    page.goto(f"{scene.url}/attempts?refresh=2")
+    refreshes = re.compile(r"/attempts\?refresh=2")
+    held: list[Route] = []
+    with page.expect_request(refreshes):
+        page.route(refreshes, lambda route: held.append(route))
+    seen = page.locator(".as-of").inner_text()
+
+    if busy_by == "pause":
+        page.keyboard.press("p")
+        expect(page.locator("[data-live-state]")).to_have_text("Paused")
+    else:
+        page.keyboard.press("/")
+        page.keyboard.type("bil")
+    page.evaluate(ARRIVAL)
+    held[0].fulfill(response=held[0].fetch(url=f"{scene.url}/attempts"))
+    page.evaluate("window.arrival")
+    assert page.locator(".as-of").inner_text() == seen
 
 
 def test_rows_are_walked_and_opened_by_keys(desk: Desk, scene: Scene) -> None:

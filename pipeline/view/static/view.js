@@ -131,18 +131,23 @@
     return Boolean(isTyping || isChoosing || document.querySelector("dialog[open], [popover]:popover-open"));
   }
 
-  async function refresh() {
+  const address = () => location.pathname + location.search;
+
+  const mayRefresh = () => !live.isPaused && !document.hidden && !isBusy();
+
+  async function refresh(isByTimer = false) {
     if (live.isAsking || !main()) return;
     live.isAsking = true;
     try {
-      await htmx.ajax("GET", location.pathname + location.search, { target: "#main", select: "#main", swap: "outerMorph" });
+      const refreshed = { address: address(), isByTimer };
+      await htmx.ajax("GET", refreshed.address, { target: "#main", select: "#main", swap: "outerMorph", refreshed });
     } finally {
       live.isAsking = false;
     }
   }
 
   function tick() {
-    if (!live.isPaused && !document.hidden && !isBusy()) refresh();
+    if (mayRefresh()) refresh(true);
   }
 
   function showLive() {
@@ -446,6 +451,13 @@
   document.addEventListener("keydown", onKey);
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden && everySeconds()) tick();
+  });
+  document.addEventListener("htmx:before:swap", (event) => {
+    // Since the page asked, its reader may have paused it, begun to type, or sorted it otherwise: it stays as it is.
+    const refreshed = event.detail.ctx.refreshed;
+    if (!refreshed) return;
+    const isWanted = refreshed.address === address() && (mayRefresh() || !refreshed.isByTimer);
+    if (!isWanted) event.preventDefault();
   });
   document.addEventListener("htmx:after:swap", () => arrive());
   document.addEventListener("htmx:error", () => {
