@@ -48,8 +48,12 @@ AGAIN_AFTER_S: Final = 0.3
 class Asking(Protocol):
     """What of a visit a table depends on."""
 
+    match: dict[str, str]
     parameters: list[tuple[str, str]]
     masks: frozenset[Personal]
+
+    def promise(self) -> None:
+        """The question makes sense, so there will be an answer."""
 
 
 class Gathered(NamedTuple):
@@ -180,7 +184,8 @@ class Gather:
         """A table of a page: what the URL asks of the source, on top of ``fixed`` conditions (``column`` or ``column__op``).
 
         ``what`` names the rows in the heading. A second table on a page does not read the URL (``reads_url``). ``limit`` is
-        that of the URL unless it is given; an export has none.
+        that of the URL unless it is given; an export has none. Where the path names nothing that may be missing, a URL that
+        makes sense is all that a page depends on: it is promised.
         """
         source = self.source(source_name)
         parameters = visit.parameters if reads_url else []
@@ -190,6 +195,9 @@ class Gather:
         if limit != -1:
             query = replace(query, limit=limit)
         asked = replace(query, conditions=(*query.conditions, *_conditions(fixed)))
+        if reads_url and not visit.match:
+            masked_query(asked, source.columns, visit.masks)
+            visit.promise()
         found = await self.ask(source_name, asked, visit.masks, deadline_s=deadline_s, worker=worker)
         return Section(
             name=name,

@@ -205,26 +205,38 @@ class View:
             raise ForbiddenError(f"{guest.person.role.value}s may not export; view.exports in faust.yml says who may")
         if form == "html" and visit.is_export:
             raise ViewQueryError("size=all is for .json and .csv: a page of HTML shows at most 1000 rows")
-        if form == "html" and not visit.match and not visit.parameters:
-            return await self._plain_page(request, handler(visit), guest)
+        if form == "html":
+            return await self._page_for_people(request, visit, handler, guest)
         page = await handler(visit)
         answers.check_columns(page, visit.parameters)
         if form == "json":
             return await answers.page_as_json(request, page, visit.now_s)
-        if form == "csv":
-            return await answers.page_as_csv(request, page, dict(visit.parameters), _file_name(request.path))
-        return await self.html(request, page, guest)
+        return await answers.page_as_csv(request, page, dict(visit.parameters), _file_name(request.path))
 
-    async def _plain_page(self, request: web.Request, making: Awaitable[Page], guest: Guest) -> web.StreamResponse:
-        """A page of which nothing particular is asked, so that it can only be there: where it takes long, it is begun."""
-        page = asyncio.ensure_future(making)
+    async def _page_for_people(
+        self, request: web.Request, visit: Visit, handler: PageHandler, guest: Guest
+    ) -> web.StreamResponse:
+        """A page that takes long is begun once its status is known: it is promised, or nothing particular was asked."""
+        if not visit.match and not visit.parameters:
+            visit.promise()
+        page = asyncio.ensure_future(handler(visit))
+        promised = asyncio.ensure_future(visit.promised.wait())
         try:
-            if (await asyncio.wait([page], timeout=BEGIN_AFTER_S))[0]:
-                return await self.html(request, page.result(), guest)
-            response = web.StreamResponse()
-            return await answers.begun_page_as_html(request, page, self._around(request, guest, response), response)
+            await asyncio.wait([page], timeout=BEGIN_AFTER_S)
+            if not page.done() and not visit.parameter(
+                "cols"
+            ):  # whether it has these columns is known when it is there
+                await asyncio.wait([page, promised], return_when=asyncio.FIRST_COMPLETED)
+                if not page.done():
+                    response = web.StreamResponse()
+                    around = self._around(request, guest, response)
+                    return await answers.begun_page_as_html(request, page, around, response)
+            found = await page
+            answers.check_columns(found, visit.parameters)
+            return await self.html(request, found, guest)
         finally:
             page.cancel()
+            promised.cancel()
 
     async def html(
         self,

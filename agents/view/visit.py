@@ -1,5 +1,6 @@
 """What handlers of the view are given, and what they may answer beside a page."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -33,6 +34,11 @@ class Visit:
     path: str = "/"
     prefix: str = ""
     address: str = ""
+    promised: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def promise(self) -> None:
+        """Say that there will be a page: nothing that was asked can be wrong any more. Where it takes long, it is begun."""
+        self.promised.set()
 
     def parameter(self, name: str, default: str = "") -> str:
         """The last value of a parameter."""

@@ -1,5 +1,6 @@
 """Every try: which fail, since when, and what was sent and answered."""
 
+import asyncio
 from collections import Counter, defaultdict
 from typing import Any, Final
 
@@ -112,10 +113,10 @@ class AttemptPages:
         """Search tries; above them how many there were over time."""
         between = time_range(visit, "at")
         asked = with_facets(visit, FACETS)
-        section = await self._gather.section("attempts", "attempts", asked, what="attempts", **between)
+        finding = self._gather.section("attempts", "attempts", asked, what="attempts", **between)
         if visit.is_export:
-            return Page("Attempts", "page.html", [section])
-        over_time, chart = await self._over_time(visit)
+            return Page("Attempts", "page.html", [await finding])
+        section, (over_time, chart) = await asyncio.gather(finding, self._over_time(visit))
         nothing = {
             "attempts": "No attempt fits. Without conditions: nothing was delivered since the view's memory begins."
         }
@@ -156,9 +157,12 @@ class AttemptPages:
                 f"no attempt with offset {offset} of partition {partition} is remembered"
                 + (f" ({missing})" if missing else "")
             )
-        request = await self._requests.shown(row["batch"], visit.masks, row["at"])
+        visit.promise()
         others = Query(sort="at", key=ATTEMPTS.key, limit=100).where("batch", row["batch"])
-        tries = await self._gather.ask("attempts", others, visit.masks)
+        request, tries = await asyncio.gather(
+            self._requests.shown(row["batch"], visit.masks, row["at"]),
+            self._gather.ask("attempts", others, visit.masks),
+        )
         facts = {
             "verdict": row["verdict"],
             "started_at": row["at"],

@@ -1,5 +1,7 @@
 """Sealed batches: what became of each, its events, its tries."""
 
+import asyncio
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -64,36 +66,38 @@ class BatchPages:
             Condition("first", Operator.LESS, end),
             Condition("end", Operator.GREATER, first),
         )
-        records = await self._section(
-            visit, "records", BATCHES, overlapping, "Its records, the oldest first: as it was sealed, and each replay."
+        ask = partial(self._section, visit, overlapping)
+        records, tries, parked = await asyncio.gather(
+            ask("records", BATCHES, "Its records, the oldest first: as it was sealed, and each replay."),
+            ask("tries", ATTEMPTS, "All tries of it and of its parts, the oldest first."),
+            ask("parked", PARKED, "What of it was parked."),
         )
-        tries = await self._section(
-            visit, "tries", ATTEMPTS, overlapping, "All tries of it and of its parts, the oldest first."
-        )
-        parked = await self._section(visit, "parked", PARKED, overlapping, "What of it was parked.")
         found = {section.name: rows for section, rows in (records, tries, parked)}
         if not any(found.values()):
             missing = records[0].coverage.sentence()
             raise NotFoundError(f"batch {name} is not remembered" + (f" ({missing})" if missing else ""))
+        visit.promise()
         row = found["records"][-1] if found["records"] else None
         waiting = [each for each in found["parked"] if each["state"] == "parked"]
         at_s = found["tries"][-1]["at"] if found["tries"] else visit.now_s
+        request, events = await asyncio.gather(
+            self._requests.shown(name, visit.masks, at_s), self._events(visit, row, name)
+        )
         context: dict[str, Any] = {
-            "request": await self._requests.shown(name, visit.masks, at_s),
+            "request": request,
             "row": found["tries"][-1] if found["tries"] else None,
             "charts": [_timeline(visit, found["tries"])] if found["tries"] else [],
             "lead": _story(name, row, found["tries"], waiting),
         }
         if waiting and visit.person.role.includes(Role.OPERATOR):
             context["acts"] = [_replay_act(visit, waiting)]
-        events = await self._events(visit, row, name)
         sections = [section for section, _ in (records, tries, parked)]
         return Page(
             f"Batch {name}", "attempt.html", [sections[1], events, sections[0], sections[2]], _facts(row), context
         )
 
     async def _section(
-        self, visit: Visit, name: str, table: Table, conditions: tuple[Condition, ...], heading: str
+        self, visit: Visit, conditions: tuple[Condition, ...], name: str, table: Table, heading: str
     ) -> tuple[Section, list[Row]]:
         query = Query(conditions, sort=table.time, key=table.key, limit=MOST_TRIES)
         found = await self._gather.ask(table.name, query, visit.masks)

@@ -72,12 +72,17 @@ class IntegrationPages:
         """Everything that is known of one integration."""
         name = visit.match["id"]
         entry = self._acts.snapshot.get(name)
+        if entry is not None and not visit.parameters:
+            visit.promise()
         chosen = visit.parameter("section")
         names = [chosen] if chosen in SECTIONS and visit.format == "csv" else [*SECTIONS]
-        summed, recent, counts, *tables = await asyncio.gather(
+        summed, recent, counts, lanes, gates, audit, *tables = await asyncio.gather(
             self._ledger(name, visit),
             self._recent_tries(name, visit),
             self._counts(name, visit),
+            self._lanes(name),
+            self._gates(name),
+            self._gather.section("audit", "audit", visit, what="entries", reads_url=False, limit=SHOWN, target=name),
             *(self._table(each, name, visit) for each in names),
         )
         row = await _first(summed)
@@ -90,11 +95,7 @@ class IntegrationPages:
             raise NotFoundError(f"there is no integration {name[:64]}")
         tries = [each async for each in recent.rows]
         sections = dict(zip(names, tables, strict=True))
-        lanes, gates = await self._lanes(name), await self._gates(name)
         hours = self._outcomes(counts, visit.now_s)
-        audit = await self._gather.section(
-            "audit", "audit", visit, what="entries", reads_url=False, limit=SHOWN, target=name
-        )
         audit.next_cursor = ""  # more are at /audit, where the page leads
         ledger_columns = self._gather.source("integrations").columns
         shown = [

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from agents.view.gather import Gather, Gathered
@@ -82,7 +83,7 @@ class OverviewPage:
             ask("notices", notices.where("cause", causes, Operator.IN), visit.masks),
             ask("partitions", Query(sort="partition", key="id", limit=MOST_PARTITIONS).where("topic", source)),
             self._gather.section(
-                "waiting_longest", "integrations", _Sorted([("sort", "-oldest_s"), ("waiting__gt", "0")], visit),
+                "waiting_longest", "integrations", replace(visit, parameters=[("sort", "-oldest_s"), ("waiting__gt", "0")]),
                 what="integrations", limit=WORST,
             ),
             self._retention_s(source),
@@ -166,14 +167,6 @@ class OverviewPage:
             for row in notices
             if not is_over(row, known.get(row["integration"]), is_whole=found.coverage.is_complete)
         ]
-
-
-class _Sorted:
-    """What a table asks that does not read the URL."""
-
-    def __init__(self, parameters: list[tuple[str, str]], visit: Visit) -> None:
-        self.parameters = parameters
-        self.masks = visit.masks
 
 
 def is_over(notice: Row, integration: Row | None, *, is_whole: bool) -> bool:

@@ -222,27 +222,33 @@ async def test_a_column_that_there_is_not_is_told_and_not_left_out(serve: Serve,
 
 
 class Slow:
-    """A page that is made when the test lets it."""
+    """A page that is made when the test lets it; ``is_promised``: that there will be one is known before."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None = None, *, is_promised: bool = False) -> None:
         self.lets_go = asyncio.Event()
         self._error = error
+        self._is_promised = is_promised
 
     def register(self, view: View) -> None:
         view.page("/slow", self.show)
         view.page("/slow/{id}", self.show)
 
     async def show(self, visit: Visit) -> Page:
+        if self._is_promised:
+            visit.promise()
         await self.lets_go.wait()
         if self._error is not None:
             raise self._error
         return await list_page(SMALL)(visit)
 
 
-async def test_a_page_that_takes_long_is_begun_before_it_is_there(serve: Serve):
-    slow = Slow()
+@pytest.mark.parametrize(
+    ("path", "is_promised"), [("/slow", False), ("/slow/7", True), ("/slow?count__gt=0", True), ("/slow/7?q=k", True)]
+)
+async def test_a_page_that_takes_long_is_begun_before_it_is_there(serve: Serve, path: str, *, is_promised: bool):
+    slow = Slow(is_promised=is_promised)
     served = await serve(register=slow.register)
-    async with served.client() as client, client.get("/slow") as answer:
+    async with served.client() as client, client.get(path) as answer:
         begun = await answer.content.readany()
         slow.lets_go.set()
         rest = await answer.read()
@@ -264,9 +270,12 @@ async def test_a_page_that_was_begun_and_cannot_be_made_says_why(serve: Serve):
         assert "no worker answers" in await text_of(answer)
 
 
-@pytest.mark.parametrize("path", ["/slow/7", "/slow?q=7", "/slow.json"])
-async def test_a_page_of_which_something_is_asked_is_not_begun_before_its_status_is_known(serve: Serve, path: str):
-    slow = Slow(NotFoundError("there is no 7"))
+@pytest.mark.parametrize(
+    ("path", "is_promised"),
+    [("/slow/7", False), ("/slow?q=7", False), ("/slow.json", True), ("/slow.csv", True), ("/slow?cols=valeu", True)],
+)
+async def test_a_page_is_not_begun_before_its_status_is_known(serve: Serve, path: str, *, is_promised: bool):
+    slow = Slow(NotFoundError("there is no 7"), is_promised=is_promised)
     served = await serve(register=slow.register)
     async with served.client() as client:
         asking = asyncio.ensure_future(client.get(path))
