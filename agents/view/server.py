@@ -39,7 +39,7 @@ MOST_PARAMETERS: Final = 200
 MOST_LISTENERS: Final = 200
 SIGN_IN: Final = "/sign-in"
 PEERS: Final = "/-/"
-BEGIN_AFTER_S: Final = 0.05
+BEGIN_AFTER_S: Final = 0.02
 """How long a page may take before its beginning is sent ahead of it."""
 
 Format = Literal["html", "json", "csv"]

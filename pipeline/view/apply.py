@@ -1,9 +1,10 @@
 """A query over rows in memory: filtering, order, one page of it, facets."""
 
 import heapq
+import operator
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 from pipeline.view.columns import Column, Columns, Kind, Row, column_named
 from pipeline.view.query import Condition, Operator, Query
@@ -12,6 +13,14 @@ MOST_FACET_VALUES = 20
 FACET_VALUES_A_SHARD = 1000
 """Values that one worker counts: so many that what the merged answer shows is exact, unless nearly each row has its own."""
 _TEXTS = frozenset({Kind.TEXT, Kind.CODE, Kind.STATE, Kind.JSON})
+_COMPARISONS: Final = {
+    Operator.GREATER: operator.gt,
+    Operator.AT_LEAST: operator.ge,
+    Operator.LESS: operator.lt,
+    Operator.AT_MOST: operator.le,
+}
+
+Matches = Callable[[Row], bool]
 
 
 class Selected(NamedTuple):
@@ -29,12 +38,13 @@ def select(rows: Iterable[Row], query: Query, columns: Columns, facet_values: in
     ``facet_values`` is how many values are counted of each facet at most, the most frequent ones.
     """
     counts: dict[str, Counter[Any]] = {name: Counter() for name in query.facets}
+    matches = matcher(query, columns)
     matching = 0
 
     def wanted() -> Iterable[Row]:
         nonlocal matching
         for row in rows:
-            if matches(row, query, columns):
+            if matches(row):
                 matching += 1
                 for name, counter in counts.items():
                     counter[countable(row.get(name))] += 1
@@ -53,14 +63,14 @@ def select(rows: Iterable[Row], query: Query, columns: Columns, facet_values: in
     return Selected(chosen, has_more, matching, facets)
 
 
-def matches(row: Row, query: Query, columns: Columns) -> bool:
-    """Whether a row is one that ``query`` asks for, whatever its place."""
-    if not all(_holds(condition, row, column_named(columns, condition.column)) for condition in query.conditions):
-        return False
-    if not query.text:
-        return True
-    needle = query.text.casefold()
-    return any(needle in str(row.get(each.name) or "").casefold() for each in columns if each.kind in _TEXTS)
+def matcher(query: Query, columns: Columns) -> Matches:
+    """What tells of a row whether ``query`` asks for it, whatever its place; made once, to be asked of many rows."""
+    tests = [_test(condition, column_named(columns, condition.column)) for condition in query.conditions]
+    if query.text:
+        tests.append(_text_test(query.text, [each.name for each in columns if each.kind in _TEXTS]))
+    if len(tests) == 1:
+        return tests[0]
+    return lambda row: all(test(row) for test in tests)
 
 
 def order_of(row: Row, query: Query) -> tuple[tuple[int, Any], tuple[int, Any]]:
@@ -89,27 +99,26 @@ def countable(value: Any) -> Any:
     return value if value is None or isinstance(value, int | float | str) else str(value)
 
 
-def _holds(condition: Condition, row: Row, column: Column | None) -> bool:  # noqa: PLR0911 one return an operator reads best
-    value, wanted = row.get(condition.column), condition.value
+def _test(condition: Condition, column: Column | None) -> Matches:  # noqa: PLR0911 one return an operator reads best
+    name, wanted = condition.column, condition.value
     match condition.operator:
         case Operator.BLANK:
-            return (value is None or value == "") is bool(wanted)
+            is_wanted = bool(wanted)
+            return lambda row: (row.get(name) in (None, "")) is is_wanted
         case Operator.CONTAINS:
-            return value is not None and str(wanted).casefold() in str(value).casefold()
+            return _text_test(str(wanted), [name])
         case Operator.EXACT:
-            return bool(value == wanted)
+            return lambda row: bool(row.get(name) == wanted)
         case Operator.NOT:
-            return bool(value != wanted)
+            return lambda row: bool(row.get(name) != wanted)
         case Operator.IN:
-            return bool(value in wanted)
-    if value is None or column is None:
-        return False
-    left, right = ranked(value), ranked(wanted)
-    match condition.operator:
-        case Operator.GREATER:
-            return bool(left > right)
-        case Operator.AT_LEAST:
-            return bool(left >= right)
-        case Operator.LESS:
-            return bool(left < right)
-    return bool(left <= right)
+            return lambda row: row.get(name) in wanted
+    if column is None:
+        return lambda _row: False
+    compare, right = _COMPARISONS[condition.operator], ranked(wanted)
+    return lambda row: row.get(name) is not None and bool(compare(ranked(row[name]), right))
+
+
+def _text_test(text: str, names: Sequence[str]) -> Matches:
+    needle = text.casefold()
+    return lambda row: any(row.get(name) is not None and needle in str(row[name]).casefold() for name in names)

@@ -12,7 +12,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from pipeline.view.apply import FACET_VALUES_A_SHARD, Selected, countable, is_after, matches, order_of
+from pipeline.view.apply import FACET_VALUES_A_SHARD, Selected, countable, is_after, matcher, order_of
 from pipeline.view.columns import Columns, Row
 from pipeline.view.formats.pace import Turns
 from pipeline.view.query import Query
@@ -28,7 +28,7 @@ class Selecting:
     def __init__(self, query: Query, columns: Columns) -> None:
         assert query.limit is not None, "an export is sorted in runs"
         self._query = query
-        self._columns = columns
+        self._matches = matcher(query, columns)
         self._limit = query.limit
         self._rows: list[Row] = []
         self._matching = 0
@@ -37,7 +37,7 @@ class Selecting:
     def add(self, row: Row) -> None:
         """Take a row in, where it matches."""
         query = self._query
-        if not matches(row, query, self._columns):
+        if not self._matches(row):
             return
         self._matching += 1
         for name, counter in self._facets.items():

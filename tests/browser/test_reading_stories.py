@@ -201,7 +201,7 @@ def test_what_was_asked_for_before_a_reader_was_busy_does_not_change_the_page_af
     refreshes = re.compile(r"/attempts\?refresh=2")
     held: list[Route] = []
     with page.expect_request(refreshes):
-        page.route(refreshes, lambda route: held.append(route))
+        page.route(refreshes, lambda route: held.append(route))  # noqa: PLW0108 Playwright writes on what it is given
     seen = page.locator(".as-of").inner_text()
 
     if busy_by == "pause":

@@ -114,7 +114,7 @@ class AttemptPages:
         between = time_range(visit, "at")
         asked = with_facets(visit, FACETS)
         finding = self._gather.section("attempts", "attempts", asked, what="attempts", **between)
-        if visit.is_export:
+        if visit.is_export or (visit.format == "csv" and visit.parameter("section", "attempts") == "attempts"):
             return Page("Attempts", "page.html", [await finding])
         section, (over_time, chart) = await asyncio.gather(finding, self._over_time(visit))
         nothing = {

@@ -33,8 +33,8 @@ def moment(visit: Visit, name: str) -> float | None:
 
 
 def with_facets(visit: Visit, names: Sequence[str]) -> Visit:
-    """The visit with these facets where its URL asks for none, and no export is meant."""
-    if visit.is_export or any(name == "facet" for name, _ in visit.parameters):
+    """The visit with these facets where its URL asks for none, and what is asked for has a place for them."""
+    if visit.is_export or visit.format == "csv" or any(name == "facet" for name, _ in visit.parameters):
         return visit
     return replace(visit, parameters=[*visit.parameters, *(("facet", name) for name in names)])
 

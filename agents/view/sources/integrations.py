@@ -115,10 +115,10 @@ class IntegrationsSource:
     async def _read(self) -> Mapping[str, Row]:
         """All rows, put together again only when something was read anew; not to be changed."""
         parts, lately = await self._parts.read(), await self._recent.read()
-        known = {row["id"]: row for row in self._acts.rows()}
         of = (parts, lately, self._acts.snapshot)
         if not self._of or any(old is not new for old, new in zip(self._of, of, strict=True)):
             now = self._state.clock.wall_s()
+            known = {row["id"]: row for row in self._acts.rows()}
             rows: dict[str, Row] = {}
             turns = Turns()
             for name, part in parts.items():

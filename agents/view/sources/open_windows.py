@@ -8,7 +8,7 @@ import msgspec
 from agents.view.sources.ledger import names_of
 from agents.view.sources.state import WorkerState
 from pipeline.model.batch import integration_of
-from pipeline.view.apply import is_after, matches
+from pipeline.view.apply import is_after, matcher
 from pipeline.view.columns import Column, Columns, Kind, Personal, Row
 from pipeline.view.formats.pace import Turns
 from pipeline.view.mask import mask_event, mask_row, masked_query
@@ -63,10 +63,10 @@ class OpenEventsSource:
     async def _sorted(
         self, query: Query, wanted: frozenset[str] | None, masks: frozenset[Personal]
     ) -> AsyncGenerator[Row]:
-        runs = SortedRuns(query)
+        runs, matches = SortedRuns(query), matcher(query, self.columns)
         try:
             async for row in self._rows(wanted, masks):
-                if matches(row, query, self.columns) and (query.after is None or is_after(row, query)):
+                if matches(row) and (query.after is None or is_after(row, query)):
                     runs.add(row)
             async for row in runs.rows():
                 yield row

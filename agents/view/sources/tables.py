@@ -16,7 +16,7 @@ from agents.view.sources.state import WorkerState
 from pipeline.errors import UnavailableError, ViewQueryError
 from pipeline.model.section import Section
 from pipeline.sinks.registry import SINKS
-from pipeline.view.apply import is_after, matches
+from pipeline.view.apply import is_after, matcher
 from pipeline.view.columns import Column, Columns, Kind, Personal, Row
 from pipeline.view.decoded import decode_table_row, key_bytes, key_text, read_key
 from pipeline.view.formats.pace import Turns
@@ -185,11 +185,12 @@ class TableSource:
         needs_value = (
             bool(query.text) or any(each.column in _DECODED for each in query.conditions) or query.sort in _DECODED
         )
+        matches = matcher(query, self.columns)
         for partition, key, value in self._stored(query):
             row = self._row(partition, key, value)
             if needs_value:
                 row = self._decoded(row, masks)
-            is_wanted = matches(row, query, self.columns) and (query.after is None or is_after(row, query))
+            is_wanted = matches(row) and (query.after is None or is_after(row, query))
             yield row if is_wanted else None
 
     def _stored(self, query: Query) -> Iterator[tuple[int, bytes, bytes]]:

@@ -6,7 +6,6 @@ a limited time; the answer says where that was not enough.
 
 import time
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +17,7 @@ from pipeline.errors import CodecError, UnavailableError
 from pipeline.users.identifiers import By, digest
 from pipeline.users.model import Device, Link, User
 from pipeline.users.rows import LINKS, USERS, decode_row, link_key, user_key
-from pipeline.view.apply import matches
+from pipeline.view.apply import matcher
 from pipeline.view.columns import Column, Columns, Kind, Personal, Row
 from pipeline.view.formats.pace import Turns
 from pipeline.view.mask import mask_row, mask_value, masked_query
@@ -98,10 +97,10 @@ class UsersSource:
 
     async def _export(self, query: Query, masks: frozenset[Personal]) -> AsyncGenerator[Row]:
         runs, turns = SortedRuns(query), Turns()
-        unplaced = replace(query, after=None)
+        matches = matcher(query, self.columns)
         try:
             for row in self._rows(masks):
-                if matches(row, unplaced, self.columns):
+                if matches(row):
                     runs.add(row)
                 await turns.pause()
             async for row in runs.rows():

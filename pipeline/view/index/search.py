@@ -11,7 +11,7 @@ from typing import Any, Final
 import duckdb
 
 from pipeline.errors import ViewQueryError
-from pipeline.view.apply import MOST_FACET_VALUES, Selected, matches
+from pipeline.view.apply import MOST_FACET_VALUES, Selected, matcher
 from pipeline.view.columns import Column, Kind, Personal, Row, column_named
 from pipeline.view.index.tables import Table
 from pipeline.view.mask import hidden_as, is_quoted, mask_row, mask_text, mask_value, masked_query
@@ -204,8 +204,8 @@ def _add_quoted(
     quoting = cursor.execute(
         f"SELECT DISTINCT {name} FROM {table.relation} WHERE contains({name}, '@') LIMIT {MOST_MASKED_VALUES}"
     ).fetchall()
-    asked = Query(conditions=(condition,))
-    meant = [text for (text,) in quoting if matches({column.name: mask_text(text, masks)}, asked, table.columns)]
+    matches = matcher(Query(conditions=(condition,)), table.columns)
+    meant = [text for (text,) in quoting if matches({column.name: mask_text(text, masks)})]
     where.add(
         f"CASE WHEN contains({name}, '@') THEN list_contains(?::VARCHAR[], {name}) ELSE {plain.parts[0]} END",
         meant,
