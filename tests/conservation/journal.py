@@ -59,6 +59,16 @@ class Journal:
                 since_s = None
         return absences if since_s is None else [*absences, (since_s, float("inf"))]
 
+    def wakings(self) -> list[tuple[float, float]]:
+        """From when to when a worker ran on that had been asleep for too long, until it ended."""
+        found: list[tuple[float, float]] = []
+        for resumed in self.of("resume worker"):
+            later = (entry for entry in self.entries if entry.whom == resumed.whom and entry.at_s > resumed.at_s)
+            first = next(later, None)
+            if first is not None and first.what == "ended by itself":
+                found.append((resumed.at_s, first.at_s))
+        return found
+
     @property
     def last_upset_at_s(self) -> float:
         """When something was last done that stops deliveries."""

@@ -3,7 +3,8 @@
 Repeats. A batch may come again only whole, under its number, with the same events, and only where a worker was killed
 (or ended on waking up from a pause) while the batch was in flight, or had arrived at most ``RECORDED_WITHIN_S`` before: the
 time in which a finished batch may be unrecorded, plus ``MEASURED_WITHIN_S`` by which the watching itself is late. Events
-that come one by one over a stream are in flight until the stream is over.
+that come one by one over a stream are in flight until the stream is over. What a worker that is woken up had in flight when it
+was paused may still leave it until it has ended, after its new owner has sent it.
 While the broker is away nothing can be recorded at all, so there the time counts from the broker's end, and a worker that
 is stopped in good order cannot record either. That bounds the
 repeats of each kill by ``max_in_flight`` batches of each lane that was active, and the batches of that last moment.
@@ -200,6 +201,7 @@ class _Repeats:
         ]
         self._hard_at_s = [entry.at_s for entry in self._hard]
         self._away = [(from_s, to_s + _BROKER_SETTLES_S) for from_s, to_s in absences]
+        self._wakings = journal.wakings()
 
     def judge(self, arrival: Arrival, first: Arrival, last_s: float) -> None:
         """Look at a batch that came again, after it had come at ``last_s``."""
@@ -231,6 +233,8 @@ class _Repeats:
                     unrecorded_since_s = min(unrecorded_since_s, from_s)
             if first_s >= unrecorded_since_s - RECORDED_WITHIN_S - MEASURED_WITHIN_S:
                 return entry.what, unrecorded_since_s - first_s
+        if any(from_s <= again_s <= to_s + MEASURED_WITHIN_S for from_s, to_s in self._wakings):
+            return "resume worker", 0.0
         return None
 
     def _tell(self, batch: str, first_s: float, again_s: float) -> str:
