@@ -91,8 +91,10 @@ class Delivery:
             sent.append(outbox.send(names.parked, partition, [[record] for record in writes.parked]))
         stored = self._table.write(partition, writes.groups, after=sent)
 
-        def on_stored(_done: Any) -> None:
+        def on_stored(done: "asyncio.Future[None]") -> None:
             self._storing.discard(stored)
+            if not done.cancelled():
+                self.core.recorded(writes)
             for hold in holds:
                 hold.release()
 

@@ -87,6 +87,10 @@ class DeliveryMetrics:
             self._told_at_s[key] = now_s
             log.warning(what, integration=integration, times=self._untold.pop(key), **details)
 
+    def recorded(self, delay_s: float) -> None:
+        """What came of tries is on the broker, ``delay_s`` after the first of them ended."""
+        self._metrics.recorded(self._kind, delay_s)
+
     def repeated(self, lane: str, events: int) -> None:  # noqa: ARG002 the protocol's signature
         """Events of a batch record were known already."""
         self._metrics.duplicates_skipped("delivery", events)

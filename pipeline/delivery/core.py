@@ -249,6 +249,10 @@ class DeliveryCore:
         self._go_on()
         return writes
 
+    def recorded(self, writes: DeliveryWrites) -> None:
+        """What was taken is acknowledged by the broker."""
+        self._endings.recorded(writes)
+
     def partitions(self) -> frozenset[int]:
         """The partitions whose state is here."""
         return frozenset(self._endings.partitions)

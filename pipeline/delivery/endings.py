@@ -6,7 +6,7 @@ from pipeline.delivery.endpoint import DeliveryObserver
 from pipeline.delivery.lane import Lane
 from pipeline.delivery.pending import PendingBatch, PendingState, size_of
 from pipeline.delivery.rows import Fate
-from pipeline.delivery.writes import DeliveryWrites, Outgoing
+from pipeline.delivery.writes import DeliveryWrites, Outgoing, Record
 from pipeline.model.attempt import Attempt, Outcome, Parked, encode_attempt, encode_parked
 from pipeline.model.batch import Batch, encode_batch
 
@@ -66,8 +66,11 @@ class Endings:
             given_up=given_up_events,
         )
         outgoing = self.partitions[lane.partition].outgoing
-        self.outgoing_bytes += outgoing.add(outgoing.attempts, lane.integration_id, encode_attempt(record))
+        self._add(outgoing, outgoing.attempts, lane, encode_attempt(record))
         self._observer.attempted(lane.name, pending.attempts, outcome, next_at)
+
+    def _add(self, outgoing: Outgoing, records: list[Record], lane: Lane, value: bytes) -> None:
+        self.outgoing_bytes += outgoing.add(records, lane.integration_id, value, self._clock.monotonic_s())
 
     def state_of(self, lane: Lane) -> PendingState:
         """The state that the lane's rows are in."""
@@ -83,7 +86,7 @@ class Endings:
         if fate is Fate.PARKED:
             value = encode_parked(Parked(encode_batch(body), self.kind, reason, pending.attempts, self._clock.wall_s()))
             outgoing = self.partitions[lane.partition].outgoing
-            self.outgoing_bytes += outgoing.add(outgoing.parked, lane.integration_id, value)
+            self._add(outgoing, outgoing.parked, lane, value)
         self.finish(lane, pending, fate, reason)
 
     def finish(self, lane: Lane, pending: PendingBatch, fate: Fate, reason: str = "") -> None:
@@ -135,3 +138,8 @@ class Endings:
         writes = owned.outgoing.take()
         writes.groups = owned.state.take()
         return writes
+
+    def recorded(self, writes: DeliveryWrites) -> None:
+        """All of ``writes`` is acknowledged."""
+        if writes.since_s is not None:
+            self._observer.recorded(self._clock.monotonic_s() - writes.since_s)

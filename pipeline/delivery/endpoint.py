@@ -65,6 +65,10 @@ class DeliveryObserver(Protocol):
         """The lane's breaker opened, probes or closed."""
         ...
 
+    def recorded(self, delay_s: float) -> None:
+        """What came of tries is recorded, ``delay_s`` after the first of them ended."""
+        ...
+
     def repeated(self, lane: str, events: int) -> None:
         """``events`` of a record had been registered before and were dropped."""
         ...
@@ -93,6 +97,9 @@ class SilentObserver:
         """Do nothing."""
 
     def breaker_changed(self, lane: str, change: Change) -> None:
+        """Do nothing."""
+
+    def recorded(self, delay_s: float) -> None:
         """Do nothing."""
 
     def repeated(self, lane: str, events: int) -> None:

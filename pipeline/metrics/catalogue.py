@@ -159,6 +159,13 @@ DELIVERY_LATENCY = _histogram(
     "kind",
     _LATENCY_S,
 )
+RECORDING_DELAY = _histogram(
+    "recording_delay_seconds",
+    Unit.SECONDS,
+    "From the end of a try to the acknowledgement of what came of it: what ended more lately than that before a crash is sent again.",
+    "kind",
+    _DURATION_S,
+)
 IN_FLIGHT = _gauge("in_flight_batches", Unit.BATCHES, "Batches that an endpoint is being sent right now.", "kind")
 WAITING_BATCHES = _gauge(
     "waiting_batches", Unit.BATCHES, "Sealed batches that are not done yet, in flight or not.", "kind"
@@ -310,6 +317,7 @@ SECTIONS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
             ATTEMPT_DURATION,
             FIRST_BYTE_LATENCY,
             DELIVERY_LATENCY,
+            RECORDING_DELAY,
             IN_FLIGHT,
             WAITING_BATCHES,
             WAITING_EVENTS,

@@ -114,6 +114,10 @@ class Metrics:
         """Note how long after its seal a batch was first tried."""
         self._observe(catalogue.FIRST_BYTE_LATENCY, latency_s, kind)
 
+    def recorded(self, kind: str, delay_s: float) -> None:
+        """Note how long the oldest of what was recorded at once had waited for it."""
+        self._observe(catalogue.RECORDING_DELAY, delay_s, kind)
+
     def delivered(self, integration: str, kind: str, *, events: int, latency_s: float) -> None:
         """Count a delivered batch; ``latency_s`` is the time since its seal."""
         label = self.label_of(integration)

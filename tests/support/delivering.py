@@ -99,6 +99,7 @@ class Watcher:
         self.finished_events: dict[Fate, int] = defaultdict(int)
         self.attempts = 0
         self.started_attempts = 0
+        self.recording_delays_s: list[float] = []
         self.halted_lanes: list[str] = []
         self.breaker_changes: list[tuple[str, BreakerState]] = []
 
@@ -122,6 +123,9 @@ class Watcher:
 
     def repeated(self, _lane: str, events: int) -> None:
         self.repeated_events += events
+
+    def recorded(self, delay_s: float) -> None:
+        self.recording_delays_s.append(delay_s)
 
     def spilled(self, *_: object) -> None:
         self.spilled_batches += 1
