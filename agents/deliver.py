@@ -93,10 +93,10 @@ class Delivery:
 
         def on_stored(done: "asyncio.Future[None]") -> None:
             self._storing.discard(stored)
-            if not done.cancelled():
-                self.core.recorded(writes)
             for hold in holds:
                 hold.release()
+            if not done.cancelled():
+                self.core.recorded(writes)
 
         self._storing.add(stored)
         stored.add_done_callback(on_stored)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from agents.users.lookup import Users
 from pipeline.clock import Clock
 from pipeline.inbound.segment.posted_event import PostedEvent
-from pipeline.users.learning import Learner
+from pipeline.users.learning import WITHOUT_LIMIT, Learner
 
 
 @dataclass(slots=True)
@@ -27,7 +27,8 @@ class Sightings:
     def __init__(self, users: Users, clock: Clock) -> None:
         self._users = users
         self._clock = clock
-        self._learner = Learner()
+        # Each of these events costs a write of its own: to learn all of them costs no more than twice that.
+        self._learner = Learner(looked_at_a_second=WITHOUT_LIMIT, learned_a_second=WITHOUT_LIMIT)
 
     def note(self, application: str, events: Sequence[PostedEvent], at_s: float) -> None:
         """Learn from a call's events, which came ``at_s``.

@@ -99,7 +99,7 @@ class Webhooks:
             return Answered(Outcome.BUSY, answers.refused(Outcome.BUSY, request_id=record.request_id))
         retry_after_s = answers.RETRY_AFTER_S
         try:
-            await self._judge(request, webhook, key, record)
+            await self._judge(request, webhook, request_key(webhook.id, key, entry.made), record)
         except _LimitedError as limited:
             refuse(record, Outcome.RATE_LIMITED)
             retry_after_s = limited.retry_after_s
@@ -137,7 +137,7 @@ class Webhooks:
         return Answered(outcome, answers.refused(outcome, request_id=record.request_id))
 
     async def _judge(
-        self, request: web.BaseRequest, webhook: CompiledWebhook, key: str, record: InboundRequest
+        self, request: web.BaseRequest, webhook: CompiledWebhook, event_key: str, record: InboundRequest
     ) -> None:
         """Put the event into ``record``; raises ``Refused`` or ``UsersUnavailableError`` where there is none."""
         settings = webhook.settings
@@ -157,7 +157,6 @@ class Webhooks:
         if found is None:
             raise Refused(Outcome.USER_NOT_FOUND)
         record.user_key = found.user_key
-        event_key = request_key(webhook.id, key)
         try:
             event_id, event = fire(
                 webhook,

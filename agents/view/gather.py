@@ -31,7 +31,7 @@ from pipeline.clock import Clock
 from pipeline.errors import NotFoundError, UnavailableError, ViewError, ViewQueryError
 from pipeline.view.apply import select
 from pipeline.view.columns import Columns, Personal, Row
-from pipeline.view.coverage import EVERYTHING, Coverage, Shard, covered
+from pipeline.view.coverage import EVERYTHING, Coverage, Shard, covered, joined
 from pipeline.view.mask import masked_query
 from pipeline.view.merge import add_counts, add_facets, combine_rows, cursor_of, merge_pages, merge_streams
 from pipeline.view.page import Section
@@ -132,7 +132,7 @@ class Gather:
         whole = await self._gathered(source, wanted, masks, left_s, worker)
         rows = {row[source.key]: row async for row in whole.rows}
         page = [rows[key] for key in keys if key in rows]
-        coverage = whole.coverage if found.coverage.is_complete else found.coverage
+        coverage = whole.coverage if found.coverage.is_complete else joined((found.coverage, whole.coverage))
         return found._replace(rows=_each(page), coverage=coverage, shown=len(page))
 
     async def _gathered(

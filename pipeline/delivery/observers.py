@@ -42,6 +42,11 @@ class DeliveryObservers:
         for each in self._observers:
             each.breaker_changed(lane, change)
 
+    def recorded(self, delay_s: float) -> None:
+        """See ``DeliveryObserver``."""
+        for each in self._observers:
+            each.recorded(delay_s)
+
     def repeated(self, lane: str, events: int) -> None:
         """See ``DeliveryObserver``."""
         for each in self._observers:

@@ -16,9 +16,14 @@ LONGEST_IDEMPOTENCY_KEY: Final = 512
 _UUID_VERSION: Final = 8
 
 
-def request_key(webhook_id: str, idempotency_key: str) -> str:
-    """The key of a webhook's requests that carry ``idempotency_key``; empty where the caller sent none."""
-    return f"w{_digest('webhook', webhook_id, idempotency_key)}" if idempotency_key else ""
+def request_key(webhook_id: str, idempotency_key: str, made: int = 0) -> str:
+    """The key of a webhook's requests that carry ``idempotency_key``; empty where the caller sent none.
+
+    ``made`` is the revision under which the webhook was made: another one that is given the same id later has its own keys.
+    """
+    if not idempotency_key:
+        return ""
+    return f"w{_digest('webhook', webhook_id, idempotency_key, *([str(made)] if made else []))}"
 
 
 def content_key(

@@ -81,8 +81,10 @@ def _digits(value: Any) -> str:
 def _why(value: Any) -> str:
     if value is MISSING:
         return "is not in the payload"
+    if isinstance(value, str) and len(value.strip()) > MOST_CHARACTERS:
+        return f"holds more than {MOST_CHARACTERS} characters"
     if isinstance(value, str) and value.strip():
-        return f"holds no more than spaces and brackets, characters that cannot be shown, or over {MOST_CHARACTERS} of them"
+        return "holds no more than spaces and brackets, or characters that cannot be shown"
     if isinstance(value, float | int) and not isinstance(value, bool):
         return "is a number that is not whole, or too long"
     return f"is {in_words(value)}, not text"

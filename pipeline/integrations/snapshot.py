@@ -39,6 +39,11 @@ class WebhookEntry(NamedTuple):
         """The webhook's."""
         return self.settings.id
 
+    @property
+    def made(self) -> int:
+        """The revision under which it was made; 0 where it stands in ``faust.yml``."""
+        return 0 if self.stored is None else self.stored.made
+
 
 class Snapshot:
     """The integrations in force, by id: those of ``faust.yml`` in its order, then those stored. Never changes.

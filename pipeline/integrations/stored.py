@@ -46,7 +46,8 @@ class Stored(msgspec.Struct, frozen=True):
 class StoredWebhook(msgspec.Struct, frozen=True):
     """A webhook as it is kept. ``settings`` are as in ``faust.yml``, its secrets in plain text: never to be shown.
 
-    ``revision`` is that of its last change, ``changed_at`` UNIX seconds.
+    ``revision`` is that of its last change, ``changed_at`` UNIX seconds. ``made`` is the revision under which it was made, so
+    that one that is deleted and made again under the same id is another one; 0 where that was not noted yet.
     """
 
     id: str
@@ -54,6 +55,7 @@ class StoredWebhook(msgspec.Struct, frozen=True):
     revision: int
     changed_at: float
     changed_by: str
+    made: int = 0
     version: int = _VERSION
 
 

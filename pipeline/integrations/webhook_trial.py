@@ -1,18 +1,21 @@
 """What a webhook would make of its sample: the user who is meant and the event, without anything being fired."""
 
 import shlex
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from pipeline.inbound.event import EventTooLargeError, fire
 from pipeline.inbound.mapping import compile_webhook, label_of
+from pipeline.inbound.path import parse_path
 from pipeline.inbound.payload import Refused
 from pipeline.inbound.settings import WebhookSettings
 from pipeline.integrations.webhook_form import sample_of
 
-NO_SAMPLE: Final = {"user_id": "12345", "email": "jane@example.com"}
-"""What stands in an example request where a webhook has no sample."""
+_IDENTIFIERS: Final = {"user_id": "12345", "email": "jane@example.com", "phone": "+4915112345678", "hwid": "8A3F-11"}
+_FAR: Final = 20
+"""Beyond so many entries of a list an example would be all ``null``."""
 
 _USER: Final = "(the user's id)"
 
@@ -50,10 +53,24 @@ def try_sample(settings: WebhookSettings, *, now_s: float) -> WebhookTrial:
     return WebhookTrial(by, identifier, msgspec.json.format(msgspec.json.encode(shown), indent=2).decode(), problem)
 
 
-def example_command(url: str, authorization: str, sample: str) -> str:
-    """A ``curl`` command that sends ``sample`` to a webhook; ``authorization`` is the header's value, as the shell has it."""
+def made_up_payload(settings: WebhookSettings) -> dict[str, Any]:
+    """A payload that says whose event it is where the webhook looks for that: for one without a sample."""
+    found: Any = _IDENTIFIERS[settings.identify.by]
+    for step in reversed(parse_path(settings.identify.field)):
+        if isinstance(step, str):
+            found = {step: found}
+        else:
+            found = [*([None] * (min(step, _FAR) if isinstance(step, int) else 0)), found]
+    return found if isinstance(found, dict) else {}
+
+
+def example_command(url: str, authorization: str, sample: str, made_up: Mapping[str, Any]) -> str:
+    """A ``curl`` command that sends ``sample`` to a webhook, or what is ``made_up`` where there is none.
+
+    ``authorization`` is the header's value, as the shell has it.
+    """
     read = sample_of(sample)
-    body = msgspec.json.encode(read.payload if read.payload and not read.problem else NO_SAMPLE)
+    body = msgspec.json.encode(read.payload if read.payload and not read.problem else made_up)
     text = msgspec.json.format(body, indent=2).decode()
     return " \\\n  ".join(
         (

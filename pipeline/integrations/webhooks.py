@@ -85,7 +85,8 @@ def decide_webhook(
     if before is not None and before.settings == wanted:
         return DecidedWebhook([], None, before)
     entry = _entry(change, before.settings if before else None, wanted, now_s=now_s, revision=revision, actor=actor)
-    stored = StoredWebhook(change.id, wanted, revision, now_s, entry.who)
+    made = revision if before is None else before.made
+    stored = StoredWebhook(change.id, wanted, revision, now_s, entry.who, made)
     return DecidedWebhook([(webhook_key(change.id), encode_row(stored)), *audited(entry, kept)], entry, stored)
 
 

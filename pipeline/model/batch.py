@@ -130,7 +130,7 @@ def batch_id(lane: str, first: int, end: int) -> str:
 def parse_batch_id(text: str) -> tuple[str, int, int]:
     """Split a batch id, or that of a part that is left, into lane, first and end; raises ``ValueError`` where it is none."""
     found = _BATCH_ID.fullmatch(text)
-    if found is None:
+    if found is None or int(found[2]) >= int(found[3]):
         raise ValueError(f"{text!r} is no batch id: expected LANE:FIRST-END, for example crm:0-100")
     return found[1], int(found[2]), int(found[3])
 

@@ -83,6 +83,9 @@ class DeliveryNotices:
     def repeated(self, lane: str, events: int) -> None:
         """Do nothing."""
 
+    def recorded(self, delay_s: float) -> None:
+        """Do nothing."""
+
     def spilled(self, lane: str, size_bytes: int) -> None:
         """Do nothing."""
 

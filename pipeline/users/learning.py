@@ -21,6 +21,8 @@ LOOKED_AT_A_SECOND: Final = 1_000
 LOOKED_AT_OF: Final = 32
 LEARNED_A_SECOND: Final = 1_000
 """How many sightings a worker hands on in a second, each of which costs a write."""
+WITHOUT_LIMIT: Final = 10**12
+"""For events that come in calls: they are few, and a caller counts on what was accepted."""
 
 
 class SeenEvent(Protocol):

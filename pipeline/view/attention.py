@@ -50,10 +50,10 @@ class Attention:
 class Signs:
     """The figures that are looked at.
 
-    ``totals`` is the row of source ``ledger-totals``, ``held`` are rows of source ``held``, ``workers`` of source ``workers``;
-    ``missing`` are partitions that nobody answers for, and ``silent`` the workers that said nothing. ``parked_lately`` is what
-    was parked in the last hour, ``dead_letters`` how many there were in the last day and the newest one's time.
-    ``notices`` are times and integrations by cause, of the last day. ``source_retention_s`` is how long Kafka keeps source
+    ``totals`` is the row of source ``ledger-totals``, ``held`` are rows of source ``gates``, ``workers`` of source ``workers``;
+    ``missing`` are partitions that nobody answers for, and ``silent`` the workers that said nothing. ``parked_lately`` is how
+    many batches were parked in the last hour, ``dead_letters`` how many there were in the last day and the newest one's time.
+    ``notices`` are rows of source ``notices``, of the last day. ``source_retention_s`` is how long Kafka keeps source
     records; ``None`` for good, or where that is not known.
     """
 
@@ -65,7 +65,6 @@ class Signs:
     missing: Sequence[int] = ()
     silent: Sequence[str] = ()
     parked_lately: int = 0
-    parked_lately_events: int = 0
     dead_letters: int = 0
     dead_letter_at: float | None = None
     notices: Sequence[Row] = ()
@@ -200,7 +199,7 @@ def _of_parked(signs: Signs) -> Iterable[Attention]:
         yield Attention(
             Level.WARNING,
             f"{counted(signs.parked_lately, 'batch', 'batches')} gave up in the last hour and can be replayed",
-            "parked", signs.now_s - HOUR_S, signs.parked_lately_events, "/parked", {"since": "1h"},
+            "parked", signs.now_s - HOUR_S, signs.parked_lately, "/parked", {"since": "1h"},
         )  # fmt: skip
     oldest = None if signs.totals is None else signs.totals["oldest_parked_at"]
     if oldest is not None and signs.totals is not None:

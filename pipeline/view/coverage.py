@@ -66,5 +66,12 @@ def covered(shards: Iterable[Shard], expected: Iterable[int]) -> Coverage:
     return Coverage(listed, tuple(sorted(set(expected) - answered)))
 
 
+def joined(coverages: Iterable[Coverage]) -> Coverage:
+    """What several answers lack together: whatever one of them lacks."""
+    each = tuple(coverages)
+    shards = {(shard.worker, shard.problem, shard.is_truncated): shard for one in each for shard in one.shards}
+    return Coverage(tuple(shards.values()), tuple(sorted({number for one in each for number in one.missing})))
+
+
 EVERYTHING = Coverage((), ())
 """Of answers that do not depend on partitions."""

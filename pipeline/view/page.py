@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.view.columns import Columns, Row
-from pipeline.view.coverage import EVERYTHING, Coverage
+from pipeline.view.coverage import EVERYTHING, Coverage, joined
 from pipeline.view.query import Query
 
 
@@ -45,6 +45,4 @@ class Page:
 
     def coverage(self) -> Coverage:
         """That of all sections together."""
-        shards = {(shard.worker, shard.problem): shard for each in self.sections for shard in each.coverage.shards}
-        missing = {number for each in self.sections for number in each.coverage.missing}
-        return Coverage(tuple(shards.values()), tuple(sorted(missing)))
+        return joined(section.coverage for section in self.sections)

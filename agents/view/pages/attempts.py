@@ -1,6 +1,7 @@
 """Every try: which fail, since when, and what was sent and answered."""
 
 import asyncio
+import math
 from collections import Counter, defaultdict
 from typing import Any, Final
 
@@ -123,7 +124,7 @@ class AttemptPages:
         return Page("Attempts", "page.html", [section, over_time], context={"charts": [chart], "nothing": nothing})
 
     async def _over_time(self, visit: Visit) -> tuple[Section, Chart]:
-        end = moment(visit, "until") or visit.now_s
+        end = min(moment(visit, "until") or visit.now_s, visit.now_s)
         begin = moment(visit, "since") or end - USUAL_RANGE_S
         width_s = next((width for width in WIDTHS_S if (end - begin) / width <= MOST_BARS), WIDTHS_S[-1])
         query = parse_query(visit.parameters, ATTEMPTS.columns, key=ATTEMPTS.key, sort="at")
@@ -136,9 +137,8 @@ class AttemptPages:
         counts: defaultdict[float, Counter[str]] = defaultdict(Counter)
         async for row in found.rows:
             counts[row["slot"]][row["verdict"]] += row["rows"]
-        first = begin // width_s
-        slots = [(first + number) * width_s for number in range(int(end // width_s - first) + 1)]
-        slots = [slot for slot in slots if slot < end][-10 * MOST_BARS :]
+        last = math.ceil(end / width_s)
+        slots = [number * width_s for number in range(max(math.floor(begin / width_s), last - 10 * MOST_BARS), last)]
         rows = [{"at": slot, **{name: counts[slot][name] for name, _ in VERDICTS}} for slot in slots]
         series = [Series(name, [row[name] for row in rows], tone) for name, tone in VERDICTS]
         chart = stacked_bars(slots, series, f"Attempts by verdict, {_words(width_s)} each")

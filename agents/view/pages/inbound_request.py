@@ -13,15 +13,20 @@ from pipeline.errors import CodecError, NotFoundError
 from pipeline.inbound.request import InboundRequest, decode
 from pipeline.inbound.segment.answers import meaning as segment_meaning
 from pipeline.inbound.settings import IDENTIFY_LABELS
+from pipeline.inbound.stage import KEY_KEPT_S
 from pipeline.model.moments import format_time
 from pipeline.view.columns import Column, Columns, Kind, Personal, Row
 from pipeline.view.decoded_inbound import masked_event
+from pipeline.view.index.lines import LONGEST_KEY
 from pipeline.view.mask import mask_value
 from pipeline.view.mask_payload import payload_text
 from pipeline.view.page import Page, Section
+from pipeline.view.query import Operator, Query
 
 MOST_EVENTS: Final = 20
 """Events of a call that are shown whole; JSON and CSV have all."""
+MOST_REPEATS: Final = 1000
+"""Requests with the same idempotency key that are looked through."""
 
 _EVENTS: Final[Columns] = (
     Column("uuid", "UUID", Kind.CODE, "The event's own.", is_sortable=False),
@@ -58,7 +63,10 @@ class InboundRequestPage:
             events = [masked_event(event.event, masks, by, identifier) for event in request.events]
         except CodecError as error:
             raise NotFoundError(str(error)) from error
-        sections = [Section("events", _EVENTS, each(map(_event_row, events)), _fired(request))]
+        first = await self._first_of(request, partition, offset)
+        if first is not None:
+            events = []
+        sections = [Section("events", _EVENTS, each(map(_event_row, events)), _fired(request, first))]
         if request.disregarded:
             counted = [{"reason": reason, "count": count} for reason, count in request.disregarded.items()]
             sections.append(Section("disregarded", _REASONS, each(counted), "Events of the call that were not taken."))
@@ -70,11 +78,33 @@ class InboundRequestPage:
             "events": [_indented(event) for event in events[:MOST_EVENTS]],
             "fact_tones": {} if request.outcome.is_success else {"result": "bad"},
             "fact_links": self._links(request, visit),
-            "lead": _lead(request, masks),
+            "lead": _lead(request, masks) + ([] if first is None else [_fired(request, first)]),
             "nothing": {"events": "It fired nothing."},
         }
         title = f"Request of {format_time(request.at_s)}"
         return Page(title, "inbound_request.html", sections, _facts(request, masks), context)
+
+    async def _first_of(self, request: InboundRequest, partition: int, offset: int) -> Row | None:
+        """The request of the last day that fired the event before this one, which has the same idempotency key."""
+        if not request.key or request.source != "webhook" or not request.events:
+            return None
+        asked = (
+            Query(sort="at", key="place", limit=MOST_REPEATS)
+            .where("webhook", request.webhook_id).where("key", request.key[:LONGEST_KEY]).where("outcome", request.outcome)
+            .where("partition", partition).where("offset", offset, Operator.LESS)
+        )  # fmt: skip
+        first: Row | None = None
+        async for row in (await self._parts.gather.ask("inbound_requests", asked)).rows:
+            if first is None or row["at"] >= first["at"] + KEY_KEPT_S:
+                first = row
+        if first is None or request.at_s >= first["at"] + KEY_KEPT_S:
+            return None
+        record = await self._parts.records.one(self._parts.names.inbound_requests, partition, first["offset"])
+        try:
+            uuids = {event.uuid for event in decode(record.value).events}
+        except CodecError as error:
+            raise NotFoundError(str(error)) from error
+        return first if request.events[0].uuid in uuids else None
 
     def _links(self, request: InboundRequest, visit: Visit) -> dict[str, str]:
         links = {}
@@ -112,7 +142,9 @@ def _lead(request: InboundRequest, masks: frozenset[Personal]) -> list[str]:
     return lead
 
 
-def _fired(request: InboundRequest) -> str:
+def _fired(request: InboundRequest, first: Row | None) -> str:
+    if first is not None:
+        return f"It repeats the request of {format_time(first['at'])}, which fired the event: nothing was fired again."
     count = len(request.events)
     told = f"{count:,} event{'' if count == 1 else 's'} fired"
     return f"{told} to the user's partition." if request.source == "webhook" else f"{told} in this part of the call."

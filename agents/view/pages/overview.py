@@ -105,7 +105,6 @@ class OverviewPage:
             missing=workers.coverage.missing,
             silent=[shard.worker for shard in workers.coverage.shards if shard.problem and shard.partitions],
             parked_lately=parked.matching or 0,
-            parked_lately_events=parked.matching or 0,
             dead_letters=dead.matching or 0,
             dead_letter_at=rows[6][0]["at"] if rows[6] else None,
             notices=live_notices,
@@ -258,11 +257,10 @@ def _facts(
         "gave_up_a_second": visit.url_for("/parked", since="1h"),
     }
     tones: dict[str, str] = {}
+    facts |= dict.fromkeys((*_LEDGER, "oldest_waiting_s"))
     if totals is not None:
         since = totals["waiting_since"]
-        facts |= {
-            name: totals[name] for name in ("matched", "delivered", "open", "waiting", "parked", "discarded", "missing")
-        }
+        facts |= {name: totals[name] for name in _LEDGER}
         facts["oldest_waiting_s"] = None if since is None else max(0.0, now - since)
         links |= {
             "matched": visit.url_for("/integrations", sort="-matched", cols=_COLS_OF_LEDGER),
@@ -278,4 +276,5 @@ def _facts(
     return facts, links, tones
 
 
+_LEDGER: Final = ("matched", "delivered", "open", "waiting", "parked", "discarded", "missing")
 _COLS_OF_LEDGER: Final = "integration,state,matched,delivered,open,waiting,parked,discarded,missing"

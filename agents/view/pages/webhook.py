@@ -18,7 +18,7 @@ from pipeline.inbound.tally import REJECTED_IN_A_ROW
 from pipeline.integrations.snapshot import WebhookEntry
 from pipeline.integrations.stored import StoredWebhook
 from pipeline.integrations.webhook_secrets import USUAL_VALID_FOR_S
-from pipeline.integrations.webhook_trial import example_command
+from pipeline.integrations.webhook_trial import example_command, made_up_payload
 from pipeline.view.charts import Chart, Series, stacked_bars
 from pipeline.view.columns import Column, Columns, Kind, Row
 from pipeline.view.formats.html import lasting
@@ -133,7 +133,10 @@ class WebhookPages:
             "webhook_origin": entry.origin,
             "url": url,
             "secret": secret,
-            "curl": example_command(url, f"'Authorization: {secret}'" if secret else FROM_VARIABLE, sample),
+            "curl": example_command(
+                url, f"'Authorization: {secret}'" if secret else FROM_VARIABLE, sample, made_up_payload(settings)
+            ),
+            "has_sample": bool(settings.sample.strip()),
             "previous_until": previous_until if (previous_until or 0.0) > visit.now_s else None,
             "may_rotate": entry.origin == "stored" and visit.person.role.includes(Role.ADMIN),
             "revision": tag_of(entry),

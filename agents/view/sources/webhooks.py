@@ -64,7 +64,7 @@ class WebhooksSource:
         Column("failed", "Failed, 24 h", Kind.INTEGER, "Requests of the last 24 hours that fired nothing.", link="/webhooks/{webhook}?result=failed"),
         Column("last_at", "Last request", Kind.TIME, "When the newest request came.", is_wide=True),
         Column("hits", "Hits, 24 h", Kind.INTEGER, "Requests of the last 24 hours.", is_wide=True),
-        Column("success", "Success, 24 h", Kind.INTEGER, "Those of them that fired the event.", is_wide=True),
+        Column("success", "Success, 24 h", Kind.INTEGER, "Those of them that were accepted: they fired the event, or repeated one that had.", is_wide=True),
         Column("rejected", "Rejected in a row", Kind.INTEGER, "The newest requests that were all Auth rejected.", is_wide=True),
         Column("outcomes", "Outcomes, 24 h", Kind.JSON, "Requests of the last 24 hours by outcome.", is_sortable=False, is_wide=True),
         Column("webhook", "Id", Kind.CODE, "Its id, which stands in its URL.", link="/webhooks/{webhook}", is_wide=True),

@@ -135,6 +135,11 @@ def test_facets_add_up_over_both_workers(pair: Deployment):
     assert facets == dict(whole)
 
 
+@pytest.mark.parametrize("asked", [{"since": "499999999999d"}, {"until": "9999-12-31"}, {"since": "1970-01-01"}])
+def test_bars_over_any_length_of_time_are_few(pair: Deployment, asked: dict[str, str]):
+    assert len(pair.workers[0].page("/attempts", **asked).rows("over_time")) <= 600
+
+
 def test_csv_has_the_rows_of_json(pair: Deployment):
     rows = pair.workers[0].page("/tables/windows", size="all").rows("rows")
     assert [row["id"] for row in pair.workers[1].csv("/tables/windows", size="all")] == [row["id"] for row in rows]

@@ -119,6 +119,19 @@ def test_one_request_shows_its_payload_and_the_event(flow: MaskedFlow) -> None:
     assert "&#34;total&#34;: 5" in text
 
 
+def test_a_repeated_request_says_that_it_fired_nothing_and_which_one_did(flow: MaskedFlow) -> None:
+    first, again = request("heard", key="order-77"), request("heard", key="order-77")
+    again.events = first.events
+    flow.receive(first, again)
+    eventually(lambda: len(flow.rows("/webhooks/requests", "requests", key="order-77")) == 2, "both are in the log")
+    fired, repeated = sorted(flow.rows("/webhooks/requests", "requests", key="order-77"), key=lambda row: row["offset"])
+
+    pages = [flow.page(f"/webhooks/requests/{row['partition']}/{row['offset']}") for row in (fired, repeated)]
+    assert [len(page["sections"]["events"]["rows"]) for page in pages] == [1, 0]
+    _, text = flow.ask(f"/webhooks/requests/{repeated['partition']}/{repeated['offset']}")
+    assert "nothing was fired again" in text
+
+
 def test_requests_to_no_webhook_are_in_the_log_of_all(flow: MaskedFlow) -> None:
     (found,) = flow.rows("/webhooks/requests", "requests", webhook="gone")
 

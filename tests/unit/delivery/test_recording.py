@@ -2,7 +2,11 @@
 
 import pytest
 
-from tests.support.delivering import Delivering, integration
+from agents.observe import DeliveryMetrics
+from pipeline.delivery.endpoint import DeliveryObserver, SilentObserver
+from pipeline.delivery.observers import DeliveryObservers
+from pipeline.notices.delivery import DeliveryNotices
+from tests.support.delivering import Delivering, Watcher, integration
 
 
 async def test_the_delay_counts_from_the_first_try_that_ended_to_the_acknowledgement():
@@ -28,3 +32,9 @@ async def test_what_is_written_without_a_try_has_none():
     delivering.core.recorded(delivering.core.take(0))
     assert delivering.watcher.recording_delays_s == []
     await delivering.core.stop(0)
+
+
+@pytest.mark.parametrize("kind", [DeliveryMetrics, DeliveryNotices, DeliveryObservers, SilentObserver, Watcher])
+def test_whoever_watches_deliveries_can_be_told_all_of_it(kind: type):
+    told = {name for name in vars(DeliveryObserver) if not name.startswith("_")}
+    assert told - set(dir(kind)) == set()

@@ -109,6 +109,12 @@ def test_two_requests_have_the_same_key_only_as_the_same_webhook_and_idempotency
     assert (request_key(webhook, key) == request_key(other_webhook, other_key)) == is_same
 
 
+def test_a_webhook_that_is_made_again_under_its_id_has_keys_of_its_own() -> None:
+    assert (
+        len({request_key("orders", "1"), request_key("orders", "1", made=7), request_key("orders", "1", made=9)}) == 3
+    )
+
+
 def test_a_request_without_an_idempotency_key_has_no_key() -> None:
     assert request_key("orders", "") == ""
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.inbound.mapping import compile_webhook
 from pipeline.integrations.reading_webhooks import read_webhook
 from pipeline.integrations.webhook_form import (
     AttributeRow,
@@ -17,7 +18,7 @@ from pipeline.integrations.webhook_form import (
     sample_of,
     settings_of_draft,
 )
-from pipeline.integrations.webhook_trial import example_command, try_sample
+from pipeline.integrations.webhook_trial import example_command, made_up_payload, try_sample
 
 NAMES = st.text('abcdefghij .[]"', min_size=1, max_size=8).map(str.strip).filter(bool)
 SETTINGS = st.fixed_dictionaries(
@@ -102,8 +103,15 @@ def test_a_sample_without_an_identifier_fires_nothing_and_says_why(sample: str) 
 
 def test_an_example_request_survives_the_shell() -> None:
     sample = '{"who": "it\'s $HOME `id` \\"quoted\\"", "n": 1}'
-    command = example_command("https://hooks.example/webhooks/w", "'Authorization: Bearer x'", sample)
+    command = example_command("https://hooks.example/webhooks/w", "'Authorization: Bearer x'", sample, {})
     words = shlex.split(command.replace("\\\n", " "))
 
     assert sample_of(words[-1]).payload == sample_of(sample).payload
     assert words[:4] == ["curl", "-i", "https://hooks.example/webhooks/w", "-H"]
+
+
+@pytest.mark.parametrize("field", ["who", "customer.email", "items[2].who", 'a["b.c"].d'])
+def test_what_is_made_up_for_a_webhook_without_a_sample_says_whose_event_it_is(field: str) -> None:
+    settings = webhook(identify={"by": "email", "field": field})
+
+    assert compile_webhook(settings).identifier_of(made_up_payload(settings)) == "jane@example.com"

@@ -51,10 +51,20 @@ def in_file(*names: str) -> Kept:
 def test_a_webhook_that_is_made_gets_a_secret() -> None:
     kept = Kept()
     made = applied(kept, "create", orders())
-    assert made.stored == StoredWebhook("orders", orders(secret=MADE), 1, NOW_S, "ana")
+    assert made.stored == StoredWebhook("orders", orders(secret=MADE), 1, NOW_S, "ana", made=1)
     assert [parse_key(key) for key, _ in made.rows] == [("w", "orders"), ("a", "000000000001")]
     entry = kept.snapshot().webhooks["orders"]
     assert (entry.origin, entry.id, entry.settings.secret.get_secret_value()) == ("stored", "orders", MADE)
+
+
+def test_a_webhook_is_the_same_until_it_is_deleted_and_another_one_under_its_id_afterwards() -> None:
+    kept = Kept()
+    made = applied(kept, "create", orders()).stored.made
+    changed = applied(kept, "disable", expected_revision=1)
+    applied(kept, "delete", expected_revision=changed.stored.revision)
+    again = applied(kept, "create", orders())
+    assert (changed.stored.made, again.stored.made) == (made, again.stored.revision)
+    assert again.stored.made > made
 
 
 def test_a_secret_that_is_brought_along_is_taken() -> None:

@@ -57,3 +57,9 @@ def test_a_part_survives_its_encoding_and_a_batch_of_before_there_were_parts_is_
 def test_a_lane_says_why_its_events_are_sent(lane: str, purpose: str | None) -> None:
     assert purpose_of(lane) == purpose
     assert parse_batch_id(f"{lane}:0-5")[0] == lane
+
+
+@pytest.mark.parametrize("text", ["crm:5-3", "crm:5-5", "crm:5", "crm", "crm:a-b"])
+def test_what_names_no_events_is_no_batch_id(text: str):
+    with pytest.raises(ValueError, match="no batch id"):
+        parse_batch_id(text)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pipeline.users.learning import Learner
+from pipeline.users.learning import WITHOUT_LIMIT, Learner
 
 NOW_S = 1_700_000_000.0
 
@@ -100,3 +100,9 @@ def test_a_time_to_come_is_not_believed():
 def test_identifiers_that_cannot_be_stored_are_left_out():
     learner = Learner()
     assert learned(learner, Event(hwid="x" * 600)) == []
+
+
+def test_without_a_limit_every_pair_of_every_run_is_handed_on():
+    learner = Learner(looked_at_a_second=WITHOUT_LIMIT, learned_a_second=WITHOUT_LIMIT)
+    runs = [[Event(hwid=f"H{number}-{run}", user_id=f"u{number}-{run}") for number in range(1000)] for run in range(5)]
+    assert [len(learned(learner, *run)) for run in runs] == [1000] * 5
