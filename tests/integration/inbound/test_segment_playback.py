@@ -306,6 +306,19 @@ async def test_the_directory_learns_from_events_whose_a_device_is(worker: Segmen
     assert (seen[0]["user_id"], seen[0]["platform"]) == ("omar-3", "Web")
 
 
+async def test_the_directory_learns_from_every_event_however_many_come_at_once(
+    worker: SegmentWorker, broker: Broker
+) -> None:
+    for number in range(3):
+        assert await asyncio.to_thread(worker.play, batch_of_new_users(number)) == TAKEN
+    wanted = {f"device-{number}-{place}" for number in range(3) for place in range(1000)}
+    async with asyncio.timeout(30):
+        learned: set[str] = set()
+        while not wanted <= learned:
+            updates = [json.loads(value) for value in await values(broker, f"{worker.app}-user-updates")]
+            learned = {update.get("hwid") for update in updates if update["what"] == "seen"}
+
+
 @pytest.mark.parametrize("users", [1, 1000], ids=["one user", "a thousand users"])
 async def test_the_largest_batch_of_segment_is_taken_whole(worker: SegmentWorker, broker: Broker, users: int) -> None:
     name = f"Largest of {users}"
@@ -325,6 +338,21 @@ def reformed_batch() -> RecordedCall:
     events = [event for call in calls.TRACKS.values() for event in json.loads(call.body)["events"]]
     body = json.dumps({"events": events[::-1]}, separators=(",", ":")).encode()
     return dataclasses.replace(calls.TRACKS["a batch"], body=body)
+
+
+def batch_of_new_users(number: int) -> RecordedCall:
+    """1,000 events, each of a user and a device of its own."""
+    events = [
+        {
+            "user_id": f"new-{number}-{place}",
+            "device_id": f"device-{number}-{place}",
+            "device_platform": "ios",
+            "app_id": APPLICATION,
+            "name": "Opened",
+        }
+        for place in range(1000)
+    ]
+    return dataclasses.replace(calls.TRACKS["a batch"], body=json.dumps({"events": events}).encode())
 
 
 def largest_batch(name: str, users: int) -> RecordedCall:
