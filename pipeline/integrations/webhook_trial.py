@@ -64,14 +64,9 @@ def made_up_payload(settings: WebhookSettings) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def example_command(url: str, authorization: str, sample: str, made_up: Mapping[str, Any]) -> str:
-    """A ``curl`` command that sends ``sample`` to a webhook, or what is ``made_up`` where there is none.
-
-    ``authorization`` is the header's value, as the shell has it.
-    """
-    read = sample_of(sample)
-    body = msgspec.json.encode(read.payload if read.payload and not read.problem else made_up)
-    text = msgspec.json.format(body, indent=2).decode()
+def example_command(url: str, authorization: str, payload: Mapping[str, Any]) -> str:
+    """A ``curl`` command that sends ``payload`` to a webhook; ``authorization`` is the header's value, as the shell has it."""
+    text = msgspec.json.format(msgspec.json.encode(payload), indent=2).decode()
     return " \\\n  ".join(
         (
             f"curl -i {shlex.quote(url)}",

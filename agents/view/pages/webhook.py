@@ -17,6 +17,7 @@ from pipeline.inbound.settings import IDENTIFY_LABELS
 from pipeline.inbound.tally import REJECTED_IN_A_ROW
 from pipeline.integrations.snapshot import WebhookEntry
 from pipeline.integrations.stored import StoredWebhook
+from pipeline.integrations.webhook_form import sample_of
 from pipeline.integrations.webhook_secrets import USUAL_VALID_FOR_S
 from pipeline.integrations.webhook_trial import example_command, made_up_payload
 from pipeline.view.charts import Chart, Series, stacked_bars
@@ -122,7 +123,9 @@ class WebhookPages:
         """The same; with its secret where ``stored`` is what was just made: never at another time."""
         settings = entry.settings
         secret = "" if stored is None else authorization_of(stored)
-        sample = payload_text(settings.sample, visit.masks) if visit.masks else settings.sample
+        sample = sample_of(payload_text(settings.sample, visit.masks) if visit.masks else settings.sample)
+        has_sample = bool(sample.payload and not sample.problem)
+        payload = sample.payload if has_sample else made_up_payload(settings)
         url = self._parts.inbound.url_of(settings.id)
         previous_until = settings.previous_until_s
         facts: dict[str, Any] = {"url": url, "previous_secret_valid_until_at": previous_until}
@@ -133,10 +136,8 @@ class WebhookPages:
             "webhook_origin": entry.origin,
             "url": url,
             "secret": secret,
-            "curl": example_command(
-                url, f"'Authorization: {secret}'" if secret else FROM_VARIABLE, sample, made_up_payload(settings)
-            ),
-            "has_sample": bool(settings.sample.strip()),
+            "curl": example_command(url, f"'Authorization: {secret}'" if secret else FROM_VARIABLE, payload),
+            "has_sample": has_sample,
             "previous_until": previous_until if (previous_until or 0.0) > visit.now_s else None,
             "may_rotate": entry.origin == "stored" and visit.person.role.includes(Role.ADMIN),
             "revision": tag_of(entry),

@@ -103,7 +103,9 @@ def test_a_sample_without_an_identifier_fires_nothing_and_says_why(sample: str) 
 
 def test_an_example_request_survives_the_shell() -> None:
     sample = '{"who": "it\'s $HOME `id` \\"quoted\\"", "n": 1}'
-    command = example_command("https://hooks.example/webhooks/w", "'Authorization: Bearer x'", sample, {})
+    command = example_command(
+        "https://hooks.example/webhooks/w", "'Authorization: Bearer x'", sample_of(sample).payload
+    )
     words = shlex.split(command.replace("\\\n", " "))
 
     assert sample_of(words[-1]).payload == sample_of(sample).payload
