@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 
 from pipeline.clock import Clock, SystemClock
+from pipeline.net.grpc_wakeups import drained_wakeups
 from pipeline.receiver.grpc_intake import Intake, place_of
 from pipeline.receiver.http_server import Connection, Request
 from pipeline.receiver.manners import GOOD, Manners
@@ -128,14 +129,15 @@ class GrpcReceiver:
         """Begin to listen; raises ``OSError`` where a port is taken or the record file cannot be written."""
         if self._record_path is not None:
             self._record = Record(self._record_path)
-        server = grpc.aio.server(
-            options=[
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", self._max_message_bytes),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", _SHORTEST_PING_MS),
-                ("grpc.keepalive_permit_without_calls", 1),
-            ]
-        )
+        with drained_wakeups():
+            server = grpc.aio.server(
+                options=[
+                    ("grpc.so_reuseport", 0),
+                    ("grpc.max_receive_message_length", self._max_message_bytes),
+                    ("grpc.http2.min_recv_ping_interval_without_data_ms", _SHORTEST_PING_MS),
+                    ("grpc.keepalive_permit_without_calls", 1),
+                ]
+            )
         handler: Any = grpc.stream_stream_rpc_method_handler(self._deliver)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
         address = f"{bracketed(self._host)}:{self._port}"

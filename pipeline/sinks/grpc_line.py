@@ -20,6 +20,7 @@ from yarl import URL
 
 from pipeline.cancelling import cancelled
 from pipeline.net.client import CONNECT_TIMEOUT_S, HttpClient
+from pipeline.net.grpc_wakeups import drained_wakeups
 from pipeline.net.guard import AddressRefusedError
 
 LOOK_UP_AGAIN_S: Final = 240.0
@@ -131,10 +132,11 @@ class Lines:
             return old
         if old is not None:
             self.give_up(old)
-        if self._credentials is None:
-            channel = grpc.aio.insecure_channel(target, options=self._options)
-        else:
-            channel = grpc.aio.secure_channel(target, self._credentials, options=self._options)
+        with drained_wakeups():
+            if self._credentials is None:
+                channel = grpc.aio.insecure_channel(target, options=self._options)
+            else:
+                channel = grpc.aio.secure_channel(target, self._credentials, options=self._options)
         self._line = Line(channel, target, time.monotonic())
         return self._line
 
