@@ -40,7 +40,7 @@ class Delivery:
         self.core = core
         self._restored: set[int] = set()
         self._holds: dict[int, list[Hold]] = {}
-        self._storing: set[asyncio.Future[None]] = set()
+        self._storing: set[asyncio.Future[Any]] = set()
         self._admitting = asyncio.Lock()
         self._is_informed = False
         """Whether all is known of integrations that was when the partitions came."""
@@ -77,21 +77,20 @@ class Delivery:
                 self.core.admit(chunk.partition, record.offset, batch)
             self._holds.setdefault(chunk.partition, []).append(chunk.hold())
 
-    def record(self, partition: int) -> "asyncio.Future[None] | None":
+    def record(self, partition: int) -> "asyncio.Future[Any] | None":
         """Write what happened since the last call; ``None`` where nothing did."""
         holds = self._holds.pop(partition, [])
         if not holds and not self.core.has_writes(partition):
             return None
         writes = self.core.take(partition)
         names, outbox = self._topology.names, self._app.outbox
-        sent = []
-        if writes.attempts:
-            sent.append(outbox.send(names.attempts, partition, [[record] for record in writes.attempts]))
-        if writes.parked:
-            sent.append(outbox.send(names.parked, partition, [[record] for record in writes.parked]))
-        stored = self._table.write(partition, writes.groups, after=sent)
+        attempts = outbox.send(names.attempts, partition, [[record] for record in writes.attempts])
+        # What is parked has left the rows, so it must be there before them; of an attempt the rows know all that matters.
+        parked = outbox.send(names.parked, partition, [[record] for record in writes.parked])
+        rows = self._table.write(partition, writes.groups, after=[parked], beside=[attempts])
+        stored = asyncio.gather(attempts, rows)
 
-        def on_stored(done: "asyncio.Future[None]") -> None:
+        def on_stored(done: "asyncio.Future[Any]") -> None:
             self._storing.discard(stored)
             for hold in holds:
                 hold.release()

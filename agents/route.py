@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from typing import Any, Final
 
 from agents.engine import Chunk, ChunkApp
-from agents.engine.outbox import Record
+from agents.engine.packing import Record
 from agents.topology import Names, Topology
 from agents.users.attach import Learning
 from pipeline.ingest.route import Router

@@ -145,6 +145,8 @@ class Topology(NamedTuple):
         kinds = [sink.kind for sink in SINKS]
         batches = {kind: app.chunk_topic(names.batches(kind), tick_s=DELIVERY_TICK_S, **own) for kind in kinds}
         routed = app.chunk_topic(names.routed, tick_s=settings.worker.tick_s, yields_to=[*batches.values()], **own)
+        # What was delivered and is not recorded is what a crash delivers again.
+        app.hasten(names.attempts, names.parked, *(names.pending_changelog(kind) for kind in kinds))
         next_stages = [routed, *batches.values()]
         source = app.chunk_topic(settings.topic, yields_to=next_stages, **chunk)
         return cls(

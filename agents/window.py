@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from agents.engine import Chunk, ChunkApp
-from agents.engine.outbox import Record
+from agents.engine.packing import Record
 from agents.integrations import Integrations
 from agents.topology import Topology
 from pipeline.clock import Clock

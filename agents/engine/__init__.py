@@ -8,6 +8,7 @@ stream, table, app) so that
 * what an agent sends goes out as whole record batches through the :class:`Outbox`, one future each;
 * a :class:`ChunkTable` takes *row groups*: rows that reach its changelog in one record batch, so all or none of them, and
   reach the local store only after the broker acknowledged them, and count only under the claim of the partition's owner;
+* what is urgent (:meth:`ChunkApp.hasten`) waits behind no bulk, and rows may travel in one request with what they follow;
 * a chunk's offset is committed only when its agent is done with it **and** everything that the chunk follows
   (:meth:`Chunk.follow`, :meth:`Chunk.hold`) is acknowledged: the end of the longest finished prefix of each partition;
 * every owned partition of a topic with ``tick_s`` gets a regular *tick*, an empty chunk, inside the same stream;
@@ -27,7 +28,8 @@ writes to a table, windowed tables, global tables, ``exactly_once``, the conflue
 from agents.engine.app import ChunkApp
 from agents.engine.chunk import Chunk, Hold
 from agents.engine.claim import CLAIM_KEY, sift
-from agents.engine.outbox import Outbox, Record, RowGroup
+from agents.engine.outbox import Outbox
+from agents.engine.packing import Record, RowGroup
 from agents.engine.table import ChunkTable
 from agents.engine.topic import ChunkTopic
 

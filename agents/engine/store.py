@@ -17,7 +17,7 @@ from faust.stores import rocksdb as faust_rocksdb
 from faust.types.tuples import TP
 
 from agents.engine.claim import CLAIM_KEY, sift, warn_of_late
-from agents.engine.outbox import RowGroup
+from agents.engine.packing import RowGroup
 
 _OWN_PREFIX = b"\0"
 _WRITER_KEY = b"\0writer"

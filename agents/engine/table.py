@@ -12,7 +12,7 @@ import faust
 from faust.types.tuples import TP
 
 from agents.engine.claim import CLAIM_HEADER, CLAIM_KEY, next_claim, supersedes
-from agents.engine.outbox import RowGroup
+from agents.engine.packing import RowGroup
 from agents.engine.store import ROCKSDB_OPTIONS, MemoryStore, PartitionedStore, RocksStore
 from pipeline.errors import SendFailedError, UnsupportedFeatureError
 
@@ -23,6 +23,7 @@ COMPACTION_LAG_MS = 1_800_000
 class _Write(NamedTuple):
     claim: bytes
     after: Sequence["asyncio.Future[Any]"]
+    beside: Sequence["asyncio.Future[Any]"]
     groups: Sequence[RowGroup]
     stored: "asyncio.Future[None]"
 
@@ -136,11 +137,15 @@ class ChunkTable(faust.Table):
         return self.data.estimate(partition)
 
     def write(
-        self, partition: int, groups: Sequence[RowGroup], after: Sequence["asyncio.Future[Any]"] = ()
+        self,
+        partition: int,
+        groups: Sequence[RowGroup],
+        after: Sequence["asyncio.Future[Any]"] = (),
+        beside: Sequence["asyncio.Future[Any]"] = (),
     ) -> "asyncio.Future[None]":
         """Send row groups once all of ``after`` are done; the future is done when they are acknowledged and stored.
 
-        Writes of a partition are sent in the order of the calls, whatever their ``after``. A group shares one record
+        They may travel in one request with ``beside``, which the outbox gave, and in no earlier one. Writes of a partition are sent in the order of the calls, whatever their ``after``. A group shares one record
         batch, so it is kept whole or not at all; a crash keeps a prefix of the groups. The partition must be this worker's.
         """
         if partition not in self._owned:
@@ -150,7 +155,7 @@ class ChunkTable(faust.Table):
             )
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         writes = self._writes.setdefault(partition, deque())
-        writes.append(_Write(self._claims[partition], after, groups, stored))
+        writes.append(_Write(self._claims[partition], after, beside, groups, stored))
         if len(writes) == 1:
             self._advance(partition)
         return stored
@@ -184,7 +189,12 @@ class ChunkTable(faust.Table):
             self.data.write(partition, groups, last_offset)
 
         sent = self.app.outbox.send(
-            self.changelog_topic_name, partition, write.groups, on_acknowledged, [(CLAIM_HEADER, write.claim)]
+            self.changelog_topic_name,
+            partition,
+            write.groups,
+            on_acknowledged,
+            group_headers=[(CLAIM_HEADER, write.claim)],
+            beside=write.beside,
         )
         sent.add_done_callback(lambda done: None if done.cancelled() else write.stored.set_result(None))
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
+from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
 from agents.engine.consumer import ChunkConsumer
@@ -27,6 +28,11 @@ class ChunkProducer(driver.Producer):
         leaders of the others are forgotten, and what is sent to them waits until it expires.
         """
         await self.raw.client.add_topic(topic)
+
+    def leader_of(self, topic: str, partition: int) -> int | None:
+        """Name the broker that leads a partition; ``None`` while it is not known, or there is none."""
+        leader = self.raw.client.cluster.leader_for_partition(TopicPartition(topic, partition))
+        return None if leader in (None, -1) else leader
 
     async def on_stop(self) -> None:
         """Send what waits, as long as the broker listens."""

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 
 from agents.engine import Chunk, ChunkApp
-from agents.engine.outbox import Record
+from agents.engine.packing import Record
 from agents.inbound.tail import TailReader
 from agents.integrations import Integrations
 from agents.topology import InboundTopology, Names

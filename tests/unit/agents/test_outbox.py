@@ -13,7 +13,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.engine.outbox import SOFT_BATCH_BYTES, Outbox, _Item, _pack
+from agents.engine.outbox import Outbox
+from agents.engine.packing import SOFT_BATCH_BYTES, Item, pack
 from pipeline.errors import SendFailedError
 
 
@@ -61,7 +62,9 @@ def made(producer: Producer) -> Outbox:
         crashes.append(reason)
 
     loop = asyncio.get_running_loop()
-    app = SimpleNamespace(maybe_start_producer=started, crash=crash, crashes=crashes, should_stop=False, loop=loop)
+    app = SimpleNamespace(
+        maybe_start_producer=started, crash=crash, crashes=crashes, should_stop=False, loop=loop, urgent_topics=set()
+    )
     return Outbox(app, lease_s=60.0)
 
 
@@ -77,11 +80,11 @@ def packed(groups: list[list[tuple[bytes, bytes]]], *calls: int, max_batch_bytes
         queue, start = deque(), 0
         for count in calls or (len(groups),):
             if groups[start : start + count]:
-                queue.append(_Item(groups[start : start + count], None, []))
+                queue.append(Item(groups[start : start + count]))
             start += count
         batches = []
         while queue:
-            builder, parts = _pack(Producer(max_batch_bytes), "topic", queue)
+            builder, parts = pack(Producer(max_batch_bytes), "topic", queue, lambda _item: True)
             batches.append((content(builder), [list(part) for _, part in parts]))
         return batches
 
