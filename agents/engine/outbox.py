@@ -96,7 +96,7 @@ class Outbox(Service):
 
     def leader_of(self, target: Target) -> int | None:
         """Name the broker that leads a partition of an urgent topic; ``None`` while it is not known."""
-        return self._urgent_producer.leader_of(*target)
+        return None if self._urgent_producer is None else self._urgent_producer.leader_of(*target)
 
     async def send_urgently(self, target: Target, queue: deque[Item], may_go: MayGo) -> SentBatch:
         """Send what may go of a queue of an urgent topic as one record batch."""

@@ -31,8 +31,10 @@ class ChunkProducer(driver.Producer):
 
     def leader_of(self, topic: str, partition: int) -> int | None:
         """Name the broker that leads a partition; ``None`` while it is not known, or there is none."""
-        leader = self.raw.client.cluster.leader_for_partition(TopicPartition(topic, partition))
-        return None if leader in (None, -1) else leader
+        if self._producer is None:
+            return None
+        leader: int | None = self._producer.client.cluster.leader_for_partition(TopicPartition(topic, partition))
+        return None if leader == -1 else leader
 
     async def on_stop(self) -> None:
         """Send what waits, as long as the broker listens."""
