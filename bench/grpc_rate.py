@@ -87,8 +87,8 @@ async def rate(
             assert outcome.verdict is Verdict.DELIVERED, outcome
             delivered += EVENTS
 
-    busy = asyncio.create_task(other_work(turn_s)) if turn_s else None
     await deliver_until(time.monotonic() + min(0.5, seconds))
+    busy = asyncio.create_task(other_work(turn_s)) if turn_s else None
     delivered = 0
     began_s, own_s, its_s = time.monotonic(), time.process_time(), _cpu_s(receiver)
     async with asyncio.TaskGroup() as tasks:

@@ -134,8 +134,13 @@ class ChunkApp(faust.App):
         await until_empty
 
     async def _producer_flush(self, logger: Any) -> None:
-        if not self.is_broker_deaf:
-            await ends_within(STOP_DEADLINE_S, super()._producer_flush(logger))
+        if self.is_broker_deaf:
+            return
+        if not await ends_within(STOP_DEADLINE_S, self._flush_all(logger)):
+            self.is_broker_deaf = self.should_stop
+
+    async def _flush_all(self, logger: Any) -> None:
+        await asyncio.gather(super()._producer_flush(logger), self.outbox.flush())
 
     async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         # The group's leader leaves out topics that its copy of the cluster's metadata lacks, as it does for a moment after a

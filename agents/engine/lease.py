@@ -27,9 +27,10 @@ def _end_process() -> None:
 
 
 class Lease:
-    """A thread that notes that the process is awake; ``end`` is called where it was asleep for more than ``limit_s``.
+    """Ends the process where it was asleep for more than ``limit_s``: nothing in it ran.
 
-    A thread, since a busy event loop is no sign of sleep: the group's heartbeats have a thread of their own as well.
+    A thread notes that it is awake, since an event loop that is busy with one thing is no sign of sleep; and so does whoever calls
+    :meth:`check`, since a loop that is busy with many things can keep a thread waiting for seconds.
     """
 
     def __init__(self, limit_s: float, end: Callable[[], None] = _end_process) -> None:
@@ -48,7 +49,10 @@ class Lease:
         self._stops.set()
 
     def check(self) -> None:
-        """End the process now where it has been asleep: whoever is about to send asks, as the thread may wake up later."""
+        """End the process now where it has been asleep, or note that it is awake.
+
+        Whoever is about to send asks, as the thread may wake up later.
+        """
         asleep_s = _awake_clock_s() - self._awake_at_s
         if asleep_s > self.limit_s and not self._stops.is_set():
             log.critical(
@@ -58,8 +62,8 @@ class Lease:
                 limit_s=round(self.limit_s, 1),
             )
             self._end()
+        self._awake_at_s = _awake_clock_s()
 
     def _watch(self) -> None:
         while not self._stops.wait(min(0.2, self.limit_s / 8)):
             self.check()
-            self._awake_at_s = _awake_clock_s()

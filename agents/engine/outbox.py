@@ -78,6 +78,11 @@ class Outbox(Service):
             self._senders[target] = asyncio.create_task(self._drain(target, queue))
         return item.acknowledged
 
+    async def flush(self) -> None:
+        """Wait until the broker has what is urgent; the app's own producer is flushed by Faust."""
+        if not self.has_failed:
+            await self._rounds.flush()
+
     async def _drain(self, target: Target, queue: deque[Item]) -> None:
         try:
             started = await self.app.maybe_start_producer()
@@ -86,6 +91,7 @@ class Outbox(Service):
                 awaited = [other for other in queue[0].beside if not other.done()]
                 if awaited:
                     await asyncio.wait(awaited)
+                    continue
                 # One at a time, as aiokafka sends them: of what follows a batch that failed, nothing may be stored.
                 batch = await self._send_batch(started.raw, target, queue, _may_go_alone)
                 await asyncio.wait([batch.answer])
@@ -126,9 +132,10 @@ class Outbox(Service):
 
     async def fail(self, target: Target, error: Exception) -> None:
         """Stop the worker, since something cannot be sent to ``target``."""
+        self.has_failed = True
         if self._is_reported or self.app.should_stop:
             return
-        self.has_failed = self._is_reported = True
+        self._is_reported = True
         reason: Exception = error
         if not isinstance(error, SendFailedError):
             reason = SendFailedError(

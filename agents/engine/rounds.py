@@ -12,6 +12,8 @@ from agents.engine.packing import Item, MayGo, Part
 
 ROUND_BYTES = 8 << 20
 """A round that has so much takes no further partition in."""
+LONGEST_ROUND_S = 1.0
+"""A partition that is tried again for longer, as where it moves to another broker, does not hold up the leader's next round."""
 
 Target = tuple[str, int]
 """Topic and partition."""
@@ -25,8 +27,15 @@ class SentBatch(NamedTuple):
     size_bytes: int
 
 
+class _Way(NamedTuple):
+    """To which leader a partition's record batch is on its way, and since when (seconds, by the event loop's clock)."""
+
+    leader: int | None
+    began_s: float
+
+
 class Link(Protocol):
-    """The way to the brokers. Nothing more is sent once ``has_failed``."""
+    """The way to the brokers. Nothing more is sent once ``has_failed``, which ``fail`` sets."""
 
     has_failed: bool
 
@@ -52,8 +61,8 @@ class Rounds:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._queues: dict[Target, deque[Item]] = {}
-        self._under_way: dict[Target, int | None] = {}
-        """The leader to which a partition's record batch is on its way."""
+        self._under_way: dict[Target, _Way] = {}
+        """Partitions of which a record batch is on its way."""
         self._rounds_of: dict[asyncio.Future[None], object] = {}
         """The round in which the last of an item travels, by what tells that the item is acknowledged."""
         self._going: asyncio.Task[None] | None = None
@@ -62,7 +71,16 @@ class Rounds:
     def add(self, target: Target, item: Item) -> None:
         """Queue an item for the next round of its leader."""
         self._queues.setdefault(target, deque()).append(item)
+        for other in item.beside:
+            if not other.done():
+                other.add_done_callback(lambda _other: self._wake())
         self._wake()
+
+    async def flush(self) -> None:
+        """Wait until all that was added is acknowledged; for ever where that fails."""
+        waiting = {item.acknowledged for queue in self._queues.values() for item in queue} | self._rounds_of.keys()
+        if waiting:
+            await asyncio.wait(waiting)
 
     def _wake(self) -> None:
         self._has_news = True
@@ -74,12 +92,14 @@ class Rounds:
             while self._has_news and not self._link.has_failed:
                 self._has_news = False
                 for leader, targets in self._by_free_leader().items():
-                    await self._begin(leader, targets)
+                    if not self._link.has_failed:
+                        await self._begin(leader, targets)
         finally:
             self._going = None
 
     def _by_free_leader(self) -> dict[int | None, list[Target]]:
-        busy = {*self._under_way.values()}
+        now_s = asyncio.get_running_loop().time()
+        busy = {way.leader for way in self._under_way.values() if now_s < way.began_s + LONGEST_ROUND_S}
         found: defaultdict[int | None, list[Target]] = defaultdict(list)
         for target in self._queues:
             leader = self._link.leader_of(target)
@@ -88,7 +108,8 @@ class Rounds:
         return found
 
     async def _begin(self, leader: int | None, targets: list[Target]) -> None:
-        this_round, size_bytes = object(), 0
+        loop = asyncio.get_running_loop()
+        this_round, size_bytes, began_s = object(), 0, loop.time()
 
         def may_go(item: Item) -> bool:
             return all(
@@ -101,7 +122,7 @@ class Rounds:
             queue = self._queues[target]
             if size_bytes > ROUND_BYTES or not may_go(queue[0]):
                 continue
-            self._under_way[target] = leader
+            self._under_way[target] = _Way(leader, began_s)
             try:
                 batch = await self._link.send_urgently(target, queue, may_go)
             except Exception as error:  # noqa: BLE001 whatever it is, records stay unsent: the worker must not go on
@@ -116,8 +137,13 @@ class Rounds:
                 if item.is_out:
                     self._rounds_of[item.acknowledged] = this_round
                     item.acknowledged.add_done_callback(self._rounds_of.pop)
+        if size_bytes:
+            loop.call_later(LONGEST_ROUND_S, self._wake_if_waiting)
 
     def _on_answer(self, target: Target) -> None:
-        leader = self._under_way.pop(target)
-        if self._queues and leader not in self._under_way.values():
+        del self._under_way[target]
+        self._wake_if_waiting()
+
+    def _wake_if_waiting(self) -> None:
+        if self._queues:
             self._wake()

@@ -10,11 +10,15 @@ stand still for seconds.
 import asyncio
 import functools
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 _ALL_BYTES: Final = 1 << 16
+_LEFT_BYTES: Final = 8
+"""What is left for the loop to take one by one, so that none of several loops that share the socket pair goes away empty."""
+_one_at_a_time: Final = threading.Lock()
 
 
 @contextmanager
@@ -39,14 +43,15 @@ def drained_wakeups() -> Iterator[None]:
 
 
 def _drain_and_call(source: socket.socket, callback: Callable[..., Any], *arguments: Any) -> None:
-    """Take all bytes but one, which ``callback`` takes itself.
+    """Take all bytes but a few, of which ``callback`` takes one.
 
     Each byte is written after its event was queued, so the events of all that is taken here are there when ``callback`` looks.
     """
-    try:
-        waiting = len(source.recv(_ALL_BYTES, socket.MSG_PEEK))
-        if waiting > 1:
-            source.recv(waiting - 1)
-    except BlockingIOError:
-        return  # another loop has taken them
+    with _one_at_a_time:
+        try:
+            waiting = len(source.recv(_ALL_BYTES, socket.MSG_PEEK))
+            if waiting > _LEFT_BYTES:
+                source.recv(waiting - _LEFT_BYTES)
+        except BlockingIOError:
+            return  # another loop has taken them
     callback(*arguments)

@@ -4,10 +4,12 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
+import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
+import agents.engine.rounds as rounds_module
 from agents.engine.packing import Item, MayGo, pack
 from agents.engine.rounds import ROUND_BYTES, Rounds, SentBatch, Target
 
@@ -31,6 +33,8 @@ class Wire:
     sent: list[Sent] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     has_failed: bool = False
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a record batch is sent."""
 
     def create_batch(self) -> BatchBuilder:
         return BatchBuilder(4 << 20, 0)
@@ -49,6 +53,7 @@ class Wire:
         answer.add_done_callback(acknowledge)
         values = [value for _, groups in parts for group in groups for _, value in group]
         self.sent.append(Sent(target, values, answer))
+        self.news.set()
         return SentBatch(answer, parts, builder.size())
 
     async def fail(self, _target: Target, error: Exception) -> None:
@@ -175,6 +180,66 @@ async def test_who_found_no_room_in_a_round_is_in_the_next_one() -> None:
     assert len(wire.sent) == count
     await wire.answer(*range(count))
     assert wire.targets[count] == ("attempts", count)
+
+
+async def test_rows_are_looked_at_when_what_they_wait_for_is_acknowledged_whatever_else_its_leader_still_owes() -> None:
+    wire = Wire(leaders={ROWS: 2})
+    rounds = Rounds(wire)
+    attempts = item()
+    rounds.add(ATTEMPTS, attempts)
+    rounds.add(("attempts", 1), item())
+    rounds.add(ROWS, item(beside=(attempts,)))
+    await settle()
+    await wire.answer(0)
+    assert wire.targets == [ATTEMPTS, ("attempts", 1), ROWS]
+
+
+async def test_rows_may_wait_for_what_is_not_urgent() -> None:
+    wire = Wire()
+    rounds = Rounds(wire)
+    elsewhere = item()
+    rounds.add(ROWS, item(beside=(elsewhere,)))
+    await settle()
+    assert wire.sent == []
+    elsewhere.acknowledged.set_result(None)
+    await settle()
+    assert wire.targets == [ROWS]
+
+
+async def test_a_partition_that_is_tried_again_for_long_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds_module, "LONGEST_ROUND_S", 0.01)
+    wire = Wire()
+    rounds = Rounds(wire)
+    rounds.add(ATTEMPTS, item())
+    await settle()
+    rounds.add(ROWS, item())
+    rounds.add(ATTEMPTS, item())
+    wire.news.clear()
+    await asyncio.wait_for(wire.news.wait(), 5)
+    assert wire.targets == [ATTEMPTS, ROWS], "and of itself nothing more is sent"
+
+
+async def test_a_flush_waits_for_what_is_queued_and_what_is_under_way() -> None:
+    wire = Wire()
+    rounds = Rounds(wire)
+    await rounds.flush()
+    rounds.add(ATTEMPTS, item())
+    await settle()
+    rounds.add(ROWS, item())
+    flushed = asyncio.create_task(rounds.flush())
+    await wire.answer(0)
+    assert not flushed.done()
+    await wire.answer(1)
+    assert flushed.done()
+
+
+async def test_a_failure_ends_what_was_about_to_begin_at_other_leaders() -> None:
+    wire = Wire(leaders={ROWS: 2})
+    rounds = Rounds(wire)
+    rounds.add(ATTEMPTS, Item([[(b"k", b"x" * (3 << 20))] * 2]))
+    rounds.add(ROWS, item())
+    await settle()
+    assert wire.sent == []
 
 
 async def test_after_a_failure_nothing_more_is_sent() -> None:

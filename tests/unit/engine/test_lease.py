@@ -40,6 +40,15 @@ def test_who_was_asleep_for_a_moment_goes_on(clock: Clock) -> None:
     assert not ends
 
 
+def test_who_asks_is_awake_though_the_thread_has_not_come_to_say_so(clock: Clock) -> None:
+    ends: list[None] = []
+    watched = Lease(4.0, end=lambda: ends.append(None))
+    for _ in range(3):
+        clock.now_s += 3.5
+        watched.check()
+    assert not ends
+
+
 def test_a_lease_that_is_stopped_ends_nobody(clock: Clock) -> None:
     ends: list[None] = []
     watched = Lease(4.0, end=lambda: ends.append(None))
