@@ -6,7 +6,6 @@
 import gc
 import os
 import socket
-import sys
 from importlib.metadata import version
 from typing import Any
 
@@ -47,12 +46,6 @@ log = structlog.get_logger(__name__)
 
 STOP_S = 1.0
 COLLECT_AFTER_OBJECTS = 50_000
-SWITCH_INTERVAL_S = 0.0001
-"""How long a thread waits for the interpreter before it is given to it.
-
-An event loop that is never idle gives it up in each turn and takes it back before anybody else wakes up, which starts that
-time anew. With Python's own 5 ms, look-ups of names and the view's index then wait for seconds.
-"""
 FETCH_BYTES = 2 << 20
 
 
@@ -112,7 +105,6 @@ class WorkerApp(ChunkApp):
         gc.freeze()
         # Records come and go by the thousand; with Python's own threshold of 700 objects that is a collection each time.
         gc.set_threshold(COLLECT_AFTER_OBJECTS, 20, 20)
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     async def _tell_partitions(self, *_args: Any, **_options: Any) -> None:
         if self.is_assignment_partial:
