@@ -88,8 +88,7 @@ class Outbox(Service):
             started = await self.app.maybe_start_producer()
             await started.watch_topic(target[0])
             while queue and not self.has_failed:
-                awaited = [other for other in queue[0].beside if not other.done()]
-                if awaited:
+                if awaited := queue[0].awaited:
                     await asyncio.wait(awaited)
                     continue
                 # One at a time, as aiokafka sends them: of what follows a batch that failed, nothing may be stored.
@@ -164,4 +163,4 @@ class Outbox(Service):
 
 
 def _may_go_alone(item: Item) -> bool:
-    return all(other.done() for other in item.beside)
+    return not item.awaited

@@ -45,6 +45,11 @@ class Item:
         self.acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
+    def awaited(self) -> "list[asyncio.Future[None]]":
+        """What it goes beside and is not acknowledged yet."""
+        return [other for other in self.beside if not other.done()]
+
+    @property
     def is_out(self) -> bool:
         """Whether all of it went out."""
         return self.position == len(self.groups)

@@ -71,9 +71,8 @@ class Rounds:
     def add(self, target: Target, item: Item) -> None:
         """Queue an item for the next round of its leader."""
         self._queues.setdefault(target, deque()).append(item)
-        for other in item.beside:
-            if not other.done():
-                other.add_done_callback(lambda _other: self._wake())
+        for other in item.awaited:
+            other.add_done_callback(lambda _other: self._wake())
         self._wake()
 
     async def flush(self) -> None:
@@ -112,10 +111,7 @@ class Rounds:
         this_round, size_bytes, began_s = object(), 0, loop.time()
 
         def may_go(item: Item) -> bool:
-            return all(
-                other.done() or (leader is not None and self._rounds_of.get(other) is this_round)
-                for other in item.beside
-            )
+            return all(leader is not None and self._rounds_of.get(other) is this_round for other in item.awaited)
 
         # Those first that others may go beside.
         for target in sorted(targets, key=lambda each: bool(self._queues[each][0].beside)):

@@ -145,8 +145,9 @@ class ChunkTable(faust.Table):
     ) -> "asyncio.Future[None]":
         """Send row groups once all of ``after`` are done; the future is done when they are acknowledged and stored.
 
-        They may travel in one request with ``beside``, which the outbox gave, and in no earlier one. Writes of a partition are sent in the order of the calls, whatever their ``after``. A group shares one record
-        batch, so it is kept whole or not at all; a crash keeps a prefix of the groups. The partition must be this worker's.
+        They may travel in one request with ``beside``, which the outbox gave, and in no earlier one. Writes of a partition are
+        sent in the order of the calls, whatever their ``after``. A group shares one record batch, so it is kept whole or not at
+        all; a crash keeps a prefix of the groups. The partition must be this worker's.
         """
         if partition not in self._owned:
             raise SendFailedError(

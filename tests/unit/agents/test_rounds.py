@@ -122,8 +122,17 @@ async def test_rows_travel_in_one_round_with_what_they_go_beside_and_behind_it()
     assert wire.targets == [ATTEMPTS, ROWS]
 
 
-async def test_rows_wait_for_what_has_another_leader() -> None:
-    wire = Wire(leaders={ATTEMPTS: 2})
+@pytest.mark.parametrize(
+    "leaders",
+    [
+        pytest.param({ATTEMPTS: 2}, id="another leader"),
+        pytest.param({ATTEMPTS: None, ROWS: None}, id="not known who leads"),
+    ],
+)
+async def test_rows_wait_where_it_is_not_sure_that_they_have_the_leader_of_what_they_go_beside(
+    leaders: dict[Target, int | None],
+) -> None:
+    wire = Wire(leaders=leaders)
     rounds = Rounds(wire)
     attempts = item()
     rounds.add(ATTEMPTS, attempts)
@@ -132,16 +141,6 @@ async def test_rows_wait_for_what_has_another_leader() -> None:
     assert wire.targets == [ATTEMPTS]
     await wire.answer(0)
     assert wire.targets == [ATTEMPTS, ROWS]
-
-
-async def test_rows_wait_where_it_is_not_known_who_leads() -> None:
-    wire = Wire(leaders={ATTEMPTS: None, ROWS: None})
-    rounds = Rounds(wire)
-    attempts = item()
-    rounds.add(ATTEMPTS, attempts)
-    rounds.add(ROWS, item(beside=(attempts,)))
-    await settle()
-    assert wire.targets == [ATTEMPTS]
 
 
 async def test_rows_wait_for_what_is_too_large_for_one_round() -> None:
