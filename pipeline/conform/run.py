@@ -12,6 +12,7 @@ from pipeline.conform.compose import Composer, Wire
 from pipeline.conform.judge import Grade, Reply
 from pipeline.conform.report import Line, Report, about_answers, about_transport, judged, untried
 from pipeline.net.client import ANSWER_READ_BYTES, Endpoint, HttpClient, NoAnswer
+from pipeline.net.mask import Mask
 
 Send = Callable[[Wire], Awaitable[Reply]]
 
@@ -22,7 +23,7 @@ class Sender:
     def __init__(self, client: HttpClient, endpoint: Endpoint, secrets: Iterable[str] = ()) -> None:
         self._client = client
         self._endpoint = endpoint
-        self._secrets = [secret for secret in secrets if secret]
+        self._mask = Mask(secrets)
 
     async def send(self, wire: Wire) -> Reply:
         """Send ``wire``; whatever comes of it is the reply."""
@@ -36,13 +37,8 @@ class Sender:
         # What a slow sender takes is not the receiver's time.
         duration_s = max(0.0, time.monotonic() - started_s - (wire.pieces - 1) * wire.pause_s)
         if isinstance(answer, NoAnswer):
-            return Reply(None, duration_s, self._masked(answer.detail))
-        return Reply(answer.status, duration_s, head=self._masked(answer.head.decode("utf-8", "replace")))
-
-    def _masked(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+            return Reply(None, duration_s, self._mask.hide(answer.detail))
+        return Reply(answer.status, duration_s, head=self._mask.hide(answer.head.decode("utf-8", "replace")))
 
 
 async def conform(composer: Composer, send: Send, *, origin: str, max_s: float, clock: Clock | None = None) -> Report:

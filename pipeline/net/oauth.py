@@ -14,6 +14,8 @@ from multidict import CIMultiDict
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.net.client import ANSWER_READ_BYTES, Answer, Endpoint, HttpClient, NoAnswer
+from pipeline.net.encoding import unpacked
+from pipeline.net.json_answer import NO_JSON
 from pipeline.net.retry_after import retry_after_s
 
 DEFAULT_LIFETIME_S: Final = 300.0
@@ -80,12 +82,14 @@ class AccessToken:
 class NoToken:
     """No token is to be had. ``detail`` says why, for people; ``retry_after_s`` is the pause that was asked for, if any.
 
-    ``is_client_refused`` says that id and secret are wrong (RFC 6749, section 5.2: 401, or ``invalid_client``).
+    ``is_client_refused`` says that id and secret are wrong (RFC 6749, section 5.2: 401, or ``invalid_client``);
+    ``is_throttled`` that tokens were asked for too often (429).
     """
 
     detail: str
     retry_after_s: float | None = None
     is_client_refused: bool = False
+    is_throttled: bool = False
 
 
 class TokenSource:
@@ -174,7 +178,7 @@ class TokenSource:
         # The token's life began before its answer came, so it is counted from before the question.
         asked_at_s = self._clock.monotonic_s()
         answer = await self._client.post(self._endpoint, self._headers, self._body, head_bytes=ANSWER_READ_BYTES)
-        found = self._read(answer, asked_at_s)
+        found = self._read(answer if isinstance(answer, NoAnswer) else unpacked(answer), asked_at_s)
         if isinstance(found, AccessToken):
             self._token = found
             self._failures = 0
@@ -192,7 +196,7 @@ class TokenSource:
         if isinstance(answer, NoAnswer):
             # What is quoted of garbage could be a token.
             detail = _GARBAGE if answer.detail.startswith(_GARBAGE) else answer.detail
-            return NoToken(f"the token endpoint {self._place} gave no token: {detail}")
+            return NoToken(f"the token endpoint {self._place} gave no token, {detail}")
         if answer.status != HTTPStatus.OK:
             pause_s = retry_after_s(answer.retry_after, now_s=self._clock.wall_s())
             code = _error_code(answer.head)
@@ -200,16 +204,17 @@ class TokenSource:
                 f"the token endpoint {self._place} answered {_words(answer.status)}{_in_brackets(code)}",
                 pause_s,
                 is_client_refused=answer.status == HTTPStatus.UNAUTHORIZED or code == _CLIENT_REFUSED,
+                is_throttled=answer.status == HTTPStatus.TOO_MANY_REQUESTS,
             )
         wrong = f"the token endpoint {self._place} answered 200, but "
-        if answer.body_bytes > len(answer.head):
+        if not answer.is_whole:
             return NoToken(f"{wrong}with {answer.body_bytes} bytes or more, which is no token")
         return self._read_body(answer.head, asked_at_s, wrong)
 
     def _read_body(self, body: bytes, asked_at_s: float, wrong: str) -> AccessToken | NoToken:
         try:
             content = msgspec.json.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except NO_JSON:
             return NoToken(f"{wrong}not with JSON")
         value = content.get("access_token") if isinstance(content, dict) else None
         if not isinstance(value, str) or not value:
@@ -232,14 +237,15 @@ def _lifetime_s(expires_in: object) -> float:
         expires_in = float(expires_in[:20])
     if isinstance(expires_in, bool) or not isinstance(expires_in, int | float):
         return DEFAULT_LIFETIME_S
-    return min(max(float(expires_in), SHORTEST_LIFETIME_S), LONGEST_LIFETIME_S)
+    # Compared before it is converted: JSON's numbers have no largest one, and Python's float has.
+    return float(min(max(expires_in, SHORTEST_LIFETIME_S), LONGEST_LIFETIME_S))
 
 
 def _error_code(body: bytes) -> str:
     """The standard's word for what was wrong (RFC 6749, section 5.2), where there is one: nothing else is quoted."""
     try:
         content = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except NO_JSON:
         return ""
     code = content.get("error") if isinstance(content, dict) else None
     return code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else ""

@@ -61,7 +61,8 @@ class Sink(Protocol):
 
         Called by as many tasks at once as the integration's in-flight caps allow. May wait for the endpoint up to the
         integration's ``timeout_s`` for each request it makes; never blocks the event loop. Raises nothing for what the endpoint,
-        its name or the network does: that is the outcome. ``asyncio.CancelledError`` passes through, and leaves nothing
+        its name or the network does: that is the outcome. What is raised all the same fails the try, with words that blame this
+        program (``pipeline.delivery.results``). ``asyncio.CancelledError`` passes through, and leaves nothing
         behind that a later try would stumble over. What is sent for a batch is the same bytes on every try.
         """
         ...

@@ -2,9 +2,9 @@
 
 A success (2xx) whose body is a JSON object with a list ``failed`` names the events that the endpoint could not take, each by
 its uuid or as an object with the uuid and why: ``{"failed": ["uuid", {"uuid": "...", "detail": "..."}]}``. These are tried
-again, alone; all others have arrived. Where it names none that was sent, nobody knows which ones it means, and all are tried
-again. Any other body means that nothing failed. A body that is packed in a way other than gzip cannot be read; the outcome
-says so.
+again, alone; all others have arrived. Where it names none that was sent, or names some in what is no JSON, nobody knows which
+ones it means, and all are tried again. Any other body means that nothing failed. A body that is packed in a way other than
+gzip cannot be read; the outcome says so.
 """
 
 import re
@@ -16,12 +16,14 @@ import msgspec
 from pipeline.model.attempt import Outcome, Verdict
 from pipeline.model.ranges import ranges_of
 from pipeline.net.client import Answer
+from pipeline.net.json_answer import NO_JSON, json_of
 from pipeline.net.retry_after import retry_after_s
 
 _KEY: Final = b'"failed"'
 # A list that is not empty, or whatever of it comes before the text breaks off.
 _BEGINS_TO_NAME: Final = re.compile(rb'"failed"\s*(?:\Z|:\s*(?:\Z|\[\s*(?:\Z|[^\]\s])))')
 _LONGEST_QUOTE_CHARS: Final = 120
+_LONGEST_READ_CHARS: Final = 1024
 
 
 class NamedFailures(NamedTuple):
@@ -43,8 +45,8 @@ def named_failures(body: bytes) -> NamedFailures | None:
     if _KEY not in body:
         return None
     try:
-        told = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        told = json_of(body)
+    except NO_JSON:
         return None
     entries = told.get("failed") if isinstance(told, dict) else None
     if not isinstance(entries, list) or not entries:
@@ -82,8 +84,8 @@ def without_failed(
         way = _one_line(masked(answer.content_encoding or ""))
         words = f"{outcome.detail}, packed as {way} though it was asked not to be: failed events in it were not read"
         return msgspec.structs.replace(outcome, detail=words)
-    if not answer.is_whole and _BEGINS_TO_NAME.search(answer.head):
-        return _all_again(outcome, answer, "names failed events in more than was read of it", now_s=now_s)
+    if why := _why_unreadable(answer):
+        return _all_again(outcome, answer, why, now_s=now_s)
     named = named_failures(answer.head) if answer.is_whole else None
     if named is None:
         return outcome
@@ -103,7 +105,7 @@ def without_failed(
     first, why = next(iter(failed.items()))
     event_count = len(failed) + len(arrived)
     words = f"{outcome.detail}, and {len(failed)} of {event_count} events failed, the first: event {first}"
-    words += f": {_one_line(masked(why))}" if why else ""
+    words += f": {_one_line(masked(why[:_LONGEST_READ_CHARS]))}" if why else ""
     return msgspec.structs.replace(
         outcome,
         verdict=Verdict.RETRY,
@@ -123,6 +125,19 @@ def _all_again(outcome: Outcome, answer: Answer, why: str, *notes: str, now_s: f
     )
 
 
+def _why_unreadable(answer: Answer) -> str:
+    """Why a list of failed events, if there is one, cannot be read; empty where it can."""
+    if not _BEGINS_TO_NAME.search(answer.head):
+        return ""
+    if not answer.is_whole:
+        return "names failed events in more than was read of it"
+    try:
+        json_of(answer.head)
+    except NO_JSON:
+        return "names failed events in what is no JSON"
+    return ""
+
+
 def _is_packed(answer: Answer) -> bool:
     return bool(answer.body_bytes) and (answer.content_encoding or "identity").strip().lower() not in {"", "identity"}
 
@@ -134,7 +149,7 @@ def _is_name(value: Any) -> bool:
 def _uuid_of(event: bytes) -> str:
     try:
         uuid = _uuid_decoder.decode(event).uuid
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except NO_JSON:
         return ""
     return "" if uuid is None else str(uuid)
 
@@ -143,7 +158,9 @@ def _notes(named: NamedFailures, known: set[str], masked: Callable[[str], str]) 
     notes = []
     unknown = [uuid for uuid in named.details if uuid not in known]
     if unknown:
-        notes.append(f"it names {len(unknown)} that were not sent, the first: {_one_line(masked(unknown[0]))}")
+        notes.append(
+            f"it names {len(unknown)} that were not sent, the first: {_one_line(masked(unknown[0][:_LONGEST_READ_CHARS]))}"
+        )
     if named.unreadable:
         notes.append(f"{named.unreadable} of its entries name no uuid")
     return notes

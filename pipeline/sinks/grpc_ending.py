@@ -40,10 +40,13 @@ _NOT_CONNECTED: Final = re.compile(
 _REFUSED_CONNECTION: Final = "Connection refused"
 # gRPC's servers say so with RESOURCE_EXHAUSTED, each in its own words: C, Python, Go; Java; .NET.
 _TOO_LARGE: Final = re.compile(
-    r"larger than max(?: \(\d+ vs\.? (?P<limit>\d+)\))?"
-    r"|exceeds (?:the )?maximum (?:configured message )?size(?: (?P<java_limit>\d+))?",
+    r"larger than max(?: \(\d+ vs\.? (?P<limit>\d{1,12})\))?"
+    r"|exceeds (?:the )?maximum (?:configured message )?size(?: (?P<java_limit>\d{1,12})(?!\d))?",
     re.IGNORECASE,
 )
+
+# What gRPC itself puts before the words where it is this side that refused an answer for its size.
+_OURS: Final = re.compile(r"\bCLIENT:")
 
 
 class Ending(NamedTuple):
@@ -97,7 +100,7 @@ def ending_of(
     verdict = Verdict.REFUSED if code in _FINAL else Verdict.RETRY
     hint = _HINTS.get(code)
     limit = None
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and not words.startswith("CLIENT:"):
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and not _OURS.search(words):
         found = _TOO_LARGE.search(words)
         if found is not None:
             limit = int(found["limit"] or found["java_limit"] or 0) or None

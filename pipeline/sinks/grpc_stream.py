@@ -3,7 +3,8 @@
 import asyncio
 import socket
 import ssl
-from typing import Final
+import time
+from typing import Final, NamedTuple
 
 import grpc
 import grpc.aio
@@ -12,6 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.model.attempt import Outcome, Verdict
 from pipeline.model.batch import Batch
 from pipeline.net.guard import AddressRefusedError
+from pipeline.net.mask import Mask
 from pipeline.net.tls import client_context
 from pipeline.sinks.base import Leaving, SinkContext
 from pipeline.sinks.grpc import GrpcIntegration
@@ -22,6 +24,14 @@ from pipeline.sinks.grpc_line import Line, Lines, Ping, credentials_of
 from pipeline.sinks.posting import Events, TlsFiles, spellings_of
 
 METHOD: Final = "/distributary.eventstream.v1.EventStreamService/Deliver"
+_LIMIT_KEPT_S: Final = 600.0
+
+
+class _LearnedLimit(NamedTuple):
+    """The largest message that the endpoint said it takes, and until when (monotonic seconds) it is taken at its word."""
+
+    max_bytes: int
+    ends_at_s: float
 
 
 class Streams:
@@ -32,8 +42,8 @@ class Streams:
         self._leaving = leaving
         self._lines = lines
         self._authorization = None if settings.authorization is None else settings.authorization.get_secret_value()
-        self._secrets = [] if self._authorization is None else spellings_of(self._authorization)
-        self._max_message_bytes = settings.max_message_bytes
+        self._mask = Mask(() if self._authorization is None else spellings_of(self._authorization))
+        self._learned: _LearnedLimit | None = None
 
     @classmethod
     def prepared(cls, settings: GrpcIntegration, context: SinkContext) -> "Streams":
@@ -54,8 +64,8 @@ class Streams:
 
     async def deliver(self, batch: Batch, *, now_s: float) -> Outcome:
         """Make one try to deliver ``batch``, ``now_s`` being UNIX seconds of this try."""
-        framing = Framing(self._settings.max_events_per_message, self._max_message_bytes)
-        exchange = Exchange(batch, framing, self._masked, self._leaving)
+        framing = Framing(self._settings.max_events_per_message, self._max_message_bytes())
+        exchange = Exchange(batch, framing, self._mask.hide, self._leaving)
         if not exchange.has_events:
             return exchange.outcome(UNFINISHED)
         line = await self._line()
@@ -74,9 +84,15 @@ class Streams:
             if ending.is_line_suspect:
                 self._lines.give_up(line)
         if ending.message_limit_bytes is not None:
-            self._max_message_bytes = min(self._max_message_bytes, ending.message_limit_bytes)
-            exchange.shrink(self._max_message_bytes)
+            limit_bytes = min(framing.max_bytes, ending.message_limit_bytes)
+            self._learned = _LearnedLimit(limit_bytes, time.monotonic() + _LIMIT_KEPT_S)
+            exchange.shrink(limit_bytes)
         return exchange.outcome(ending)
+
+    def _max_message_bytes(self) -> int:
+        if self._learned is None or time.monotonic() >= self._learned.ends_at_s:
+            return self._settings.max_message_bytes
+        return self._learned.max_bytes
 
     async def _line(self) -> Line | str:
         """A connection, or why there is none."""
@@ -98,7 +114,7 @@ class Streams:
         trailing = await call.trailing_metadata()
         ending = ending_of(
             code,
-            self._masked(await call.details() or ""),
+            self._mask.hide(await call.details() or ""),
             dict(trailing or ()),
             place=self._lines.place,
             now_s=now_s,
@@ -112,11 +128,6 @@ class Streams:
         if self._authorization is not None:
             metadata["authorization"] = self._authorization
         return tuple(metadata.items())
-
-    def _masked(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
 
 
 def _credentials(settings: GrpcIntegration) -> grpc.ChannelCredentials:

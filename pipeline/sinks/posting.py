@@ -26,12 +26,12 @@ from pipeline.model.section import Section
 from pipeline.net.client import ANSWER_HEAD_BYTES, ANSWER_READ_BYTES, Answer, Endpoint, NoAnswer
 from pipeline.net.encoding import unpacked
 from pipeline.net.location import ITSELF, destination_of
+from pipeline.net.mask import Mask
 from pipeline.net.retry_after import retry_after_s
 from pipeline.sinks.base import SinkContext
 
 _ANSWER_HEAD_CHARS: Final = 1024
 _LONGEST_SEQUENCE_BYTES: Final = 4096  # servers take 8 KiB, some for all headers together
-_SHORTEST_SECRET_CHARS: Final = 4
 _RETRIED_STATUSES: Final = frozenset({408, 425, 429})
 _HINTS: Final = {
     401: Hint.UNAUTHORIZED,
@@ -122,7 +122,7 @@ class Posting:
         self._url = url or settings.url
         self._client = context.client
         self._endpoint: Endpoint | None = None
-        self._secrets = [*secrets]
+        all_secrets = [*secrets]
         self._headers = CIMultiDict(
             {
                 "Accept": "*/*",
@@ -133,8 +133,9 @@ class Posting:
         )
         if settings.authorization is not None:
             self._headers["Authorization"] = settings.authorization.get_secret_value()
-            self._secrets += spellings_of(settings.authorization.get_secret_value())
+            all_secrets += spellings_of(settings.authorization.get_secret_value())
         self._headers.update(headers or {})
+        self._mask = Mask(all_secrets)
 
     async def open(self) -> None:
         """Read the certificate files; raises ``ConfigError`` where one cannot be used."""
@@ -192,15 +193,7 @@ class Posting:
 
     def masked(self, text: str, more_secrets: Iterable[str] = ()) -> str:
         """``text`` without the secrets, which an endpoint may send back."""
-        for secret in (*self._secrets, *more_secrets):
-            text = text.replace(secret, "***")
-            # The beginning of one may stand where the text was cut off.
-            start = text.find(secret[:_SHORTEST_SECRET_CHARS])
-            while start >= 0:
-                if secret.startswith(text[start:].removesuffix("\N{HORIZONTAL ELLIPSIS}")):
-                    text = text[:start] + "***"
-                start = text.find(secret[:_SHORTEST_SECRET_CHARS], start + 1)
-        return text
+        return self._mask.hide(text, more_secrets)
 
 
 def verdict_of(status: int) -> Verdict:
@@ -231,5 +224,4 @@ def describe(status: int, destination: str = "") -> str:
 
 def spellings_of(authorization: str) -> list[str]:
     """What is to be masked of an ``Authorization`` header: endpoints that send headers back often take the scheme off."""
-    candidates = (authorization, authorization.partition(" ")[2])
-    return [text for text in candidates if len(text) >= _SHORTEST_SECRET_CHARS]
+    return [authorization, authorization.partition(" ")[2]]

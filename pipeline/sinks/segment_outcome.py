@@ -1,5 +1,7 @@
 """What Segment's answers mean, for one call and for the several that a batch may take."""
 
+import codecs
+import re
 from typing import Final
 
 import msgspec
@@ -7,11 +9,13 @@ import msgspec
 from pipeline.model.attempt import Hint, Outcome, Refusal, Verdict
 from pipeline.model.ranges import numbers_in, ranges_of
 from pipeline.net.client import Answer
+from pipeline.net.json_answer import NO_JSON, json_of
 from pipeline.net.retry_after import LONGEST_RETRY_AFTER_S, retry_after_s
 from pipeline.sinks.segment_message import Plan
 
 _CONCERNS_MORE: Final = frozenset({Hint.GONE, Hint.UNAUTHORIZED, Hint.TOO_LARGE})
 _UNIX_S_DIGITS: Final = 10
+_SAYS_NO: Final = re.compile(rb'"success"\s*:\s*false')
 
 
 def understood(outcome: Outcome, answer: Answer, *, now_s: float) -> Outcome:
@@ -86,10 +90,10 @@ def _reset_s(value: str | None, *, now_s: float) -> float | None:
 
 
 def _says_failure(body: bytes) -> bool:
-    if not body.lstrip().startswith(b"{"):
+    if not body.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
         return False
     try:
-        told = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
+        told = json_of(body)
+    except NO_JSON:
+        return _SAYS_NO.search(body) is not None
     return told.get("success", True) is False or bool(told.get("error"))

@@ -270,8 +270,8 @@ class XtremepushSink:
         return outcome
 
     def _without_token(self, failure: NoToken) -> Outcome:
-        detail = self._posting.masked(f"nothing was sent, for want of an access token: {failure.detail}")
-        hint = Hint.UNAUTHORIZED if failure.is_client_refused else None
+        detail = self._posting.masked(f"nothing was sent, for want of an access token; {failure.detail}")
+        hint = Hint.UNAUTHORIZED if failure.is_client_refused else Hint.THROTTLED if failure.is_throttled else None
         return Outcome(Verdict.RETRY, detail, retry_after_s=failure.retry_after_s, hint=hint)
 
 

@@ -224,6 +224,15 @@ async def test_a_receivers_own_limit_is_kept_from_the_next_try_on() -> None:
     assert max(len(message) for message in endpoint.streams[-1].messages) <= 256
 
 
+async def test_a_receivers_own_limit_is_believed_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.sinks.grpc_stream._LIMIT_KEPT_S", 0.0)
+    misled = ending(grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (1 vs. 1)")
+    async with serving_grpc(in_turn(misled, answering())) as endpoint, sink_to(SPEC, endpoint.url()) as sink:
+        first = await sink.send(batch_of(3), now_s=NOW_S)
+        second = await sink.send(batch_of(3), now_s=NOW_S)
+    assert [first.verdict, second.verdict] == [Verdict.REFUSED, Verdict.DELIVERED]
+
+
 async def test_a_large_event_travels() -> None:
     payload = "ä" * 500_000
     async with serving_grpc(answering()) as endpoint, sink_to(SPEC, endpoint.url()) as sink:

@@ -84,14 +84,37 @@ async def test_where_nothing_that_is_named_was_sent_all_are_tried_again(entry: A
         b'{"failed": "u-104"}',
         b'["u-104"]',
         b'{"errors": ["u-104"]}',
-        b'{"failed": ["u-104"',
-        b'{"failed": ' + b"[" * 20_000,
-        b'{"failed": ["\xff"]}',
+        b'failed: "u-104"',
+        b"<html>\xff",
     ],
 )
 async def test_any_other_body_means_that_nothing_failed(body: bytes) -> None:
     outcome = await outcome_of(reply(200, body))
     assert (outcome.verdict, outcome.detail) == (Verdict.DELIVERED, "the endpoint answered 200 OK")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"failed": ["u-104"',
+        b'{"failed": ' + b"[" * 20_000,
+        b'{"failed": ["\xff"]}',
+        b'{"failed": [{"uuid": "u-104", "detail": "caf\xe9"}]}',
+        b'{"failed": ["u-104"], "rate": NaN}',
+        b'{"failed": ["u-104"]} // one',
+        b'{"failed": ["u-104"], "detail": "\\ud83d"}',
+    ],
+)
+async def test_failures_that_are_named_in_what_is_no_json_make_all_be_tried_again(body: bytes) -> None:
+    outcome = await outcome_of(reply(200, body))
+    assert (outcome.verdict, outcome.arrived) == (Verdict.RETRY, ())
+    assert outcome.detail.endswith("names failed events in what is no JSON: all are tried again")
+
+
+async def test_a_byte_order_mark_hides_no_failure() -> None:
+    outcome = await outcome_of(reply(200, b"\xef\xbb\xbf" + b'{"failed": ["u-104"]}'))
+    assert outcome.verdict is Verdict.RETRY
+    assert outcome.arrived == ((100, 104), (105, 110))
 
 
 @pytest.mark.parametrize("status", [400, 503])

@@ -302,7 +302,7 @@ async def test_without_a_token_nothing_is_sent_and_the_batch_is_tried_again(fail
         outcomes = await asyncio.gather(*(sink.send(batch_of(3, first=3 * k), now_s=NOW_S) for k in range(20)))
         assert {outcome.verdict for outcome in outcomes} == {Verdict.RETRY}
         assert {outcome.status for outcome in outcomes} == {None}
-        assert all("nothing was sent, for want of an access token: the token endpoint" in o.detail for o in outcomes)
+        assert all("nothing was sent, for want of an access token; the token endpoint" in o.detail for o in outcomes)
         assert all(outcome.arrived == outcome.refused == () for outcome in outcomes)
         assert (len(tokens.seen), endpoint.connections) == (1, 0)
 

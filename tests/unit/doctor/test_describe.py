@@ -150,7 +150,7 @@ def test_a_long_answer_is_quoted_in_part() -> None:
 
 
 def test_want_of_a_token_points_at_the_token_endpoint_and_not_at_the_path() -> None:
-    detail = "nothing was sent, for want of an access token: the token endpoint login.example:443 answered 500"
+    detail = "nothing was sent, for want of an access token; the token endpoint login.example:443 answered 500"
     advice = to_event(verdict=Verdict.RETRY, detail=detail).advice
     assert "token_url" in advice
     assert "path" not in advice

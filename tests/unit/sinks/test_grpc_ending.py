@@ -26,12 +26,22 @@ def test_the_largest_message_that_a_receiver_takes_is_read_from_its_words(words:
     assert (ending.verdict, ending.hint, ending.message_limit_bytes) == (Verdict.RETRY, None, limit)
 
 
-def test_a_limit_that_is_not_named_asks_for_smaller_parts() -> None:
-    ending = ended(EXHAUSTED, "Received message exceeds the maximum configured message size.")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Received message exceeds the maximum configured message size.",
+        f"Received message larger than max (1 vs. {'9' * 4400})",
+        f"gRPC message exceeds maximum size {'9' * 4400}: 5000000",
+    ],
+)
+def test_a_limit_that_is_not_named_asks_for_smaller_parts(words: str) -> None:
+    ending = ended(EXHAUSTED, words)
     assert (ending.verdict, ending.hint, ending.message_limit_bytes) == (Verdict.REFUSED, Hint.TOO_LARGE, None)
 
 
-@pytest.mark.parametrize("words", ["quota used up", "", "CLIENT: Received message larger than max (9 vs. 4)"])
+@pytest.mark.parametrize(
+    "words", ["quota used up", "", "Stream removed (CLIENT: Received message larger than max (9 vs. 4))"]
+)
 def test_any_other_exhaustion_asks_for_less_at_once(words: str) -> None:
     ending = ended(EXHAUSTED, words)
     assert (ending.verdict, ending.hint, ending.message_limit_bytes) == (Verdict.RETRY, Hint.THROTTLED, None)

@@ -127,7 +127,14 @@ def test_every_event_is_accounted_for_exactly_once(steps: list[tuple[int, Outcom
 
 @pytest.mark.parametrize(
     "body",
-    [b'{"success": false}', b' {"success":false,"message":"no"}', b'{"error": "bad key"}', b'{"error":{"code":1}}'],
+    [
+        b'{"success": false}',
+        b' {"success":false,"message":"no"}',
+        b'{"error": "bad key"}',
+        b'{"error":{"code":1}}',
+        b'\xef\xbb\xbf{"success": false}',
+        b'{"success": false, "message": "caf\xe9"}',
+    ],
 )
 def test_a_success_that_says_it_is_none_is_a_refusal(body: bytes) -> None:
     told = understood(OK, answer(body=body), now_s=NOW_S)
