@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from agents.engine import Chunk, ChunkApp, Hold
@@ -18,9 +19,9 @@ LAST_SETTLE_S = 3.0
 
 
 class Delivery:
-    """One kind's delivery core, fed with batch records and written out at each tick.
+    """One kind's delivery core, fed with batch records. At each tick what happened is recorded, when its turn to be sent comes.
 
-    A chunk of batches is held until the tick that records them: by then most are delivered and need no row of their own.
+    A chunk of batches is held until that is stored: by then most are delivered and need no row of their own.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class Delivery:
         self.core = core
         self._restored: set[int] = set()
         self._holds: dict[int, list[Hold]] = {}
+        self._due: set[int] = set()
+        """Partitions that are recorded when it is their turn."""
         self._storing: set[asyncio.Future[Any]] = set()
         self._admitting = asyncio.Lock()
         self._is_informed = False
@@ -54,7 +57,7 @@ class Delivery:
             self.core.restore(partition, self._table.rows(partition))
 
     async def take(self, chunk: Chunk) -> None:
-        """Hand a chunk's batches to the core, or record at a tick.
+        """Hand a chunk's batches to the core; at a tick, ask for a turn to record.
 
         The partition is restored first where it was not. All of it is one step for ``_settle``: what was begun before the
         partitions leave is recorded, and nothing begins after that.
@@ -66,9 +69,7 @@ class Delivery:
                 self._is_informed = True
             self.restore(chunk.partition)
             if chunk.is_tick:
-                stored = self.record(chunk.partition)
-                if stored is not None:
-                    chunk.follow(stored)
+                self._record_in_turn(chunk.partition)
                 return
             batches = [decode_batch(record.value) for record in chunk.records]
             if not all(batch.integration_id in self._integrations.snapshot for batch in batches):
@@ -77,18 +78,19 @@ class Delivery:
                 self.core.admit(chunk.partition, record.offset, batch)
             self._holds.setdefault(chunk.partition, []).append(chunk.hold())
 
-    def record(self, partition: int) -> "asyncio.Future[Any] | None":
-        """Write what happened since the last call; ``None`` where nothing did."""
+    def record(self, partition: int) -> None:
+        """Write what happened since the last call, if anything did."""
         holds = self._holds.pop(partition, [])
         if not holds and not self.core.has_writes(partition):
-            return None
+            return
         writes = self.core.take(partition)
         names, outbox = self._topology.names, self._app.outbox
         attempts = outbox.send(names.attempts, partition, [[record] for record in writes.attempts])
-        # What is parked has left the rows, so it must be there before them; of an attempt the rows know all that matters.
+        # What is parked has left its lane's rows, so it must be there before them; of an attempt the rows know all that matters.
         parked = outbox.send(names.parked, partition, [[record] for record in writes.parked])
-        rows = self._table.write(partition, writes.groups, after=[parked], beside=[attempts])
-        stored = asyncio.gather(attempts, rows)
+        rows = self._table.write(partition, writes.groups, beside=[attempts])
+        rows_of_parked = self._table.write(partition, writes.groups_after_parked, after=[parked], beside=[attempts])
+        stored = asyncio.gather(attempts, rows, rows_of_parked)
 
         def on_stored(done: "asyncio.Future[Any]") -> None:
             self._storing.discard(stored)
@@ -99,7 +101,20 @@ class Delivery:
 
         self._storing.add(stored)
         stored.add_done_callback(on_stored)
-        return stored
+
+    def _record_in_turn(self, partition: int) -> None:
+        """Record as soon as it can be sent, and then all that is done by then."""
+        if partition not in self._due and (partition in self._holds or self.core.has_writes(partition)):
+            self._due.add(partition)
+            # The rows are what keeps a batch from being sent again; attempts without them are not waited for.
+            self._app.outbox.call_in_turn(
+                self._table.changelog_topic_name, partition, partial(self._on_turn, partition)
+            )
+
+    def _on_turn(self, partition: int) -> None:
+        if partition in self._due:
+            self._due.remove(partition)
+            self.record(partition)
 
     async def room(self) -> None:
         """Wait while the core has its hands full."""
@@ -111,7 +126,7 @@ class Delivery:
         try:
             while not (await asyncio.wait([waiting], timeout=DELIVERY_TICK_S))[0]:
                 for partition in self._restored:
-                    self.record(partition)
+                    self._record_in_turn(partition)
         finally:
             waiting.cancel()
         await waiting
@@ -121,6 +136,7 @@ class Delivery:
             self._leaving.is_on = True
         # No tick comes any more, and a worker may be killed now as at any other time.
         await self.meanwhile_recording(self.core.settle(LAST_SETTLE_S if self._app.should_stop else SETTLE_S))
+        self._due.clear()
         for partition in self._restored:
             self.record(partition)
         if self._storing:
@@ -133,6 +149,7 @@ class Delivery:
         self._restored.clear()
         self._is_informed = False
         self._holds.clear()
+        self._due.clear()
 
 
 def attach(

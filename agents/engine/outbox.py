@@ -5,8 +5,9 @@ the broker has it.
 """
 
 import asyncio
+import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -15,9 +16,13 @@ from mode import Service
 from agents.engine.lease import Lease
 from agents.engine.packing import Header, Item, MayGo, OnAcknowledged, Record, pack
 from agents.engine.rounds import Rounds, SentBatch, Target
+from agents.engine.silence import Silence
 from pipeline.errors import SendFailedError
 
 log = structlog.get_logger(__name__)
+
+LOOK_S = 5.0
+"""Between two looks at whether the broker is silent."""
 
 
 class Outbox(Service):
@@ -39,6 +44,7 @@ class Outbox(Service):
         self._senders: dict[Target, asyncio.Task[None]] = {}
         self._urgent_producer: Any = None
         self._rounds = Rounds(self)
+        self._silence = Silence()
         self._lease = Lease(lease_s)
         self.has_failed = False
         self._is_reported = False
@@ -78,6 +84,10 @@ class Outbox(Service):
             self._senders[target] = asyncio.create_task(self._drain(target, queue))
         return item.acknowledged
 
+    def call_in_turn(self, topic: str, partition: int, send: Callable[[], None]) -> None:
+        """Call ``send`` when what it sends to an urgent topic can go at once: all that is done by then goes along."""
+        self._rounds.call_in_turn((topic, partition), send)
+
     async def flush(self) -> None:
         """Wait until the broker has what is urgent; the app's own producer is flushed by Faust."""
         if not self.has_failed:
@@ -113,8 +123,10 @@ class Outbox(Service):
         builder, parts = pack(producer, target[0], queue, may_go)
         size_bytes, records = builder.size(), builder.record_count()
         sent = await producer.send_batch(builder, target[0], partition=target[1])
+        self._silence.sent(sent, *target, time.monotonic())
 
         def on_sent(done: "asyncio.Future[Any]") -> None:
+            self._silence.answered(done)
             try:
                 last_offset = done.result().offset - 1
                 self.sent_bytes[target[0]] += size_bytes
@@ -144,6 +156,13 @@ class Outbox(Service):
         log.error("send failed, stopping the worker", topic=target[0], partition=target[1], error=str(reason))
         await self.app.crash(reason)
 
+    async def crash(self, error: Exception) -> None:
+        """Stop the worker, since what is to be sent could not be made."""
+        self.has_failed = True
+        log.error("what is to be sent could not be made, stopping the worker", error=repr(error), exc_info=error)
+        if not self.app.should_stop:
+            await self.app.crash(error)
+
     async def on_start(self) -> None:
         """Begin to watch for sleep, and open the connection for what is urgent."""
         self._lease.start()
@@ -153,6 +172,12 @@ class Outbox(Service):
     async def on_stop(self) -> None:
         """End the watch."""
         self._lease.stop()
+
+    @Service.task
+    async def _look_for_silence(self) -> None:
+        while not self.should_stop:
+            await self.sleep(LOOK_S)
+            self._silence.look(time.monotonic())
 
     @Service.task
     async def _stay_awake(self) -> None:

@@ -6,6 +6,7 @@ bulk of other topics, and what belongs together needs one request instead of two
 
 import asyncio
 from collections import defaultdict, deque
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from agents.engine.packing import Item, MayGo, Part
@@ -35,7 +36,7 @@ class _Way(NamedTuple):
 
 
 class Link(Protocol):
-    """The way to the brokers. Nothing more is sent once ``has_failed``, which ``fail`` sets."""
+    """The way to the brokers. Nothing more is sent once ``has_failed``, which ``fail`` and ``crash`` set."""
 
     has_failed: bool
 
@@ -47,6 +48,9 @@ class Link(Protocol):
 
     async def fail(self, target: Target, error: Exception) -> None:
         """Stop the worker, since something cannot be sent."""
+
+    async def crash(self, error: Exception) -> None:
+        """Stop the worker, since something cannot be made that is to be sent."""
 
 
 class Rounds:
@@ -63,6 +67,8 @@ class Rounds:
         self._queues: dict[Target, deque[Item]] = {}
         self._under_way: dict[Target, _Way] = {}
         """Partitions of which a record batch is on its way."""
+        self._turns: list[tuple[Target, Callable[[], None]]] = []
+        """What is called before the next round of a target's leader."""
         self._rounds_of: dict[asyncio.Future[None], object] = {}
         """The round in which the last of an item travels, by what tells that the item is acknowledged."""
         self._going: asyncio.Task[None] | None = None
@@ -75,8 +81,13 @@ class Rounds:
             other.add_done_callback(lambda _other: self._wake())
         self._wake()
 
+    def call_in_turn(self, target: Target, add: Callable[[], None]) -> None:
+        """Call ``add``, which adds items, when the next round of the target's leader begins: what is done by then goes along."""
+        self._turns.append((target, add))
+        self._wake()
+
     async def flush(self) -> None:
-        """Wait until all that was added is acknowledged; for ever where that fails."""
+        """Wait until all that was added is acknowledged; for ever where that fails. Nobody's turn is waited for."""
         waiting = {item.acknowledged for queue in self._queues.values() for item in queue} | self._rounds_of.keys()
         if waiting:
             await asyncio.wait(waiting)
@@ -90,15 +101,31 @@ class Rounds:
         try:
             while self._has_news and not self._link.has_failed:
                 self._has_news = False
+                await self._call_whose_turn_it_is()
                 for leader, targets in self._by_free_leader().items():
                     if not self._link.has_failed:
                         await self._begin(leader, targets)
         finally:
             self._going = None
 
-    def _by_free_leader(self) -> dict[int | None, list[Target]]:
+    async def _call_whose_turn_it_is(self) -> None:
+        busy, turns, self._turns = self._busy_leaders(), self._turns, []
+        for target, add in turns:
+            if self._link.leader_of(target) in busy:
+                self._turns.append((target, add))
+                continue
+            try:
+                add()
+            except Exception as error:  # noqa: BLE001 whatever it is, records stay unmade: the worker must not go on
+                await self._link.crash(error)
+                return
+
+    def _busy_leaders(self) -> set[int | None]:
         now_s = asyncio.get_running_loop().time()
-        busy = {way.leader for way in self._under_way.values() if now_s < way.began_s + LONGEST_ROUND_S}
+        return {way.leader for way in self._under_way.values() if now_s < way.began_s + LONGEST_ROUND_S}
+
+    def _by_free_leader(self) -> dict[int | None, list[Target]]:
+        busy = self._busy_leaders()
         found: defaultdict[int | None, list[Target]] = defaultdict(list)
         for target in self._queues:
             leader = self._link.leader_of(target)
@@ -141,5 +168,5 @@ class Rounds:
         self._wake_if_waiting()
 
     def _wake_if_waiting(self) -> None:
-        if self._queues:
+        if self._queues or self._turns:
             self._wake()

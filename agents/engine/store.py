@@ -6,6 +6,7 @@ wrote too late (see :mod:`agents.engine.claim`), and remembers which keys those 
 """
 
 import abc
+import logging
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -142,6 +143,8 @@ class MemoryStore(PartitionedStore):
 
 class RocksStore(faust_rocksdb.Store, PartitionedStore):
     """Rows in a RocksDB a partition, under the worker's data directory: a restart reads only the changelog's tail."""
+
+    logger = logging.getLogger(faust_rocksdb.__name__)  # what it says is Faust's own, and kept as such
 
     @property
     def path(self) -> Path:

@@ -16,6 +16,7 @@ from pipeline.delivery.lane import Flight, Lane
 from pipeline.delivery.limits import DeliveryLimits
 from pipeline.delivery.pending import PARKED_KEPT_S, Arrival, PendingBatch, PendingLane, PendingState, Registered
 from pipeline.delivery.readback import Readback, ReadBatch
+from pipeline.delivery.results import Results
 from pipeline.delivery.rotation import Rotation
 from pipeline.delivery.rows import Fate
 from pipeline.delivery.schedule import INTEGRATION_REMOVED, WAITED_TOO_LONG, is_overdue
@@ -36,8 +37,8 @@ class DeliveryCore:
     """Delivers the batches of one kind of sink.
 
     Synchronous but for the tries themselves: ``admit`` takes a record of the batches topic in, ``take`` gives what is to be
-    written, ``wake`` does what is due (a timer calls it). An error that no endpoint caused, a bug in a sink for instance,
-    ends the core: ``failure`` holds it, and ``admit`` and ``room`` raise it.
+    written, ``wake`` does what is due (a timer calls it). An error of its own ends the core: ``failure`` holds it, and
+    ``admit`` and ``room`` raise it. One of a sink only fails the try.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class DeliveryCore:
         self._rotation = Rotation(self._limits.quantum_bytes)
         self._bodies = Bodies(self._limits, self._observer)
         self._endings = Endings(kind, clock, self._bodies, self._observer)
+        self._results = Results()
         self._timer = DueTimer(clock, self.wake)
         self._landing = Landing(clock, self._endings, self._bodies, self._timer, self._observer)
         self._readback = Readback(
@@ -390,16 +392,12 @@ class DeliveryCore:
 
     def _on_landed(self, flight: Flight, task: "asyncio.Task[Outcome]") -> None:
         lane = flight.lane
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._fail(error)
-        elif lane.is_revoked or (task.cancelled() and self._is_stopping):
+        if lane.is_revoked or (task.cancelled() and self._is_stopping):
             lane.gate.on_abandoned(flight)  # it stays pending, here or with the partition's new owner
-        elif task.cancelled():
-            name = flight.pending.name(lane.name)
-            self._fail(RuntimeError(f"the try of {name} was cancelled by its own sink"))
         else:
-            self._landing.land(flight, task.result())
+            name = flight.pending.name(lane.name)
+            outcome = self._results.outcome_of(task, integration_id=lane.integration_id, batch_id=name)
+            self._landing.land(flight, outcome)
             self._watch_expiry(lane)
             self._rotation.add(lane)
         self._go_on()

@@ -86,6 +86,7 @@ class Endings:
         if fate is Fate.PARKED:
             value = encode_parked(Parked(encode_batch(body), self.kind, reason, pending.attempts, self._clock.wall_s()))
             outgoing = self.partitions[lane.partition].outgoing
+            outgoing.parking_lanes.add(lane.name)
             self._add(outgoing, outgoing.parked, lane, value)
         self.finish(lane, pending, fate, reason)
 
@@ -135,9 +136,7 @@ class Endings:
         if owned is None:
             return DeliveryWrites()
         self.outgoing_bytes -= owned.outgoing.size_bytes
-        writes = owned.outgoing.take()
-        writes.groups = owned.state.take()
-        return writes
+        return owned.outgoing.take(owned.state)
 
     def recorded(self, writes: DeliveryWrites) -> None:
         """All of ``writes`` is acknowledged."""

@@ -6,7 +6,7 @@ ledger balanced: a lane's registered events are those delivered, parked, discard
 """
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from pipeline.delivery.counts import Counts, Hours
@@ -358,9 +358,10 @@ class PendingState:
             self._touched[name] = lane
         return lane
 
-    def take(self) -> list[RowGroup]:
-        """A row group for each lane that changed since the last take; each leaves the ledger balanced."""
-        touched, self._touched = self._touched, {}
+    def take(self, *, but_of: Collection[str] = ()) -> list[RowGroup]:
+        """A row group for each lane that changed since its last take, but those in ``but_of``; each leaves the ledger balanced."""
+        touched = self._touched
+        self._touched = {name: touched.pop(name) for name in but_of if name in touched}
         return [group for lane in touched.values() if (group := lane.take())]
 
 

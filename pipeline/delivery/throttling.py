@@ -25,6 +25,7 @@ _TAKEN_OVER_S: Final = 5.0
 _SLOWEST_PER_S: Final = 0.02
 _SPARSE_S: Final = 1.0
 _UNPACED_PER_S: Final = 1_000.0
+_NO_TIME_S: Final = 1e-6  # a rate over less would have no meaning
 _LONG_AGO_S: Final = -math.inf
 
 
@@ -187,7 +188,7 @@ class _Rate:
 
     def per_s(self, now_s: float) -> float:
         """How often a second; 0 where it never did or not over any time."""
-        if self._since_s is None or now_s <= self._since_s:
+        if self._since_s is None or now_s - self._since_s < _NO_TIME_S:
             return 0.0
         seen = 1.0 - math.exp((self._since_s - now_s) / _TAKEN_OVER_S)
         return self._weight * math.exp((self._at_s - now_s) / _TAKEN_OVER_S) / (_TAKEN_OVER_S * seen)

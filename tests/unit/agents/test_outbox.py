@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from agents.engine.outbox import Outbox
 from agents.engine.packing import SOFT_BATCH_BYTES, Item, pack
 from pipeline.errors import SendFailedError
+from tests.support.event_loop import settle
 
 
 class Producer:
@@ -66,11 +67,6 @@ def made(producer: Producer) -> Outbox:
         maybe_start_producer=started, crash=crash, crashes=crashes, should_stop=False, loop=loop, urgent_topics=set()
     )
     return Outbox(app, lease_s=60.0)
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 def packed(groups: list[list[tuple[bytes, bytes]]], *calls: int, max_batch_bytes: int = 4 << 20):

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 import agents.engine.rounds as rounds_module
 from agents.engine.packing import Item, MayGo, pack
 from agents.engine.rounds import ROUND_BYTES, Rounds, SentBatch, Target
+from tests.support.event_loop import settle
 
 ATTEMPTS, ROWS = ("attempts", 0), ("rows", 0)
 
@@ -57,6 +59,9 @@ class Wire:
         return SentBatch(answer, parts, builder.size())
 
     async def fail(self, _target: Target, error: Exception) -> None:
+        await self.crash(error)
+
+    async def crash(self, error: Exception) -> None:
         self.has_failed = True
         self.failures.append(error)
 
@@ -64,15 +69,14 @@ class Wire:
     def targets(self) -> list[Target]:
         return [each.target for each in self.sent]
 
+    async def next_send(self) -> None:
+        self.news.clear()
+        await asyncio.wait_for(self.news.wait(), 5)
+
     async def answer(self, *numbers: int) -> None:
         for number in numbers:
             self.sent[number].answer.set_result(None)
         await settle()
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 def item(value: bytes = b"x", *, beside: tuple[Item, ...] = (), groups: int = 1) -> Item:
@@ -213,9 +217,100 @@ async def test_a_partition_that_is_tried_again_for_long_holds_up_no_other(monkey
     await settle()
     rounds.add(ROWS, item())
     rounds.add(ATTEMPTS, item())
-    wire.news.clear()
-    await asyncio.wait_for(wire.news.wait(), 5)
+    await wire.next_send()
     assert wire.targets == [ATTEMPTS, ROWS], "and of itself nothing more is sent"
+
+
+async def test_who_waits_for_a_turn_is_called_when_the_next_round_begins_and_is_in_it() -> None:
+    wire = Wire()
+    rounds = Rounds(wire)
+    rounds.add(ATTEMPTS, item())
+    await settle()
+    done_by_then = [b"first"]
+    rounds.call_in_turn(ATTEMPTS, lambda: rounds.add(ATTEMPTS, item(b" ".join(done_by_then))))
+    await settle()
+    assert len(wire.sent) == 1
+    done_by_then.append(b"second")
+    await wire.answer(0)
+    assert wire.sent[1].values == [b"first second"]
+
+
+async def test_a_turn_comes_at_once_where_the_leader_has_nothing_to_do_and_only_once() -> None:
+    wire = Wire(leaders={ROWS: 2})
+    rounds = Rounds(wire)
+    rounds.add(ROWS, item())
+    await settle()
+    rounds.call_in_turn(ATTEMPTS, lambda: rounds.add(ATTEMPTS, item()))
+    await settle()
+    await wire.answer(0, 1)
+    assert wire.targets == [ROWS, ATTEMPTS]
+
+
+async def test_turns_that_fell_together_share_a_round() -> None:
+    wire = Wire()
+    rounds = Rounds(wire)
+    for target in (ROWS, ATTEMPTS):
+        rounds.call_in_turn(target, partial(rounds.add, target, item()))
+    await settle()
+    assert wire.targets == [ROWS, ATTEMPTS]
+
+
+async def test_what_waits_and_what_a_turn_adds_share_a_round() -> None:
+    wire = Wire()
+    rounds = Rounds(wire)
+    rounds.add(ATTEMPTS, item())
+    rounds.call_in_turn(ATTEMPTS, lambda: rounds.add(ATTEMPTS, item(b"y")))
+    await settle()
+    assert [each.values for each in wire.sent] == [[b"x", b"y"]]
+
+
+async def test_a_turn_waits_for_its_leader_whatever_partition_that_is_busy_with() -> None:
+    wire = Wire()
+    rounds = Rounds(wire)
+    called: list[str] = []
+    rounds.add(("attempts", 1), item())
+    await settle()
+    rounds.call_in_turn(ATTEMPTS, lambda: called.append("it is my turn"))
+    await settle()
+    assert called == []
+    await wire.answer(0)
+    assert called == ["it is my turn"]
+
+
+async def test_a_turn_does_not_wait_for_a_round_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds_module, "LONGEST_ROUND_S", 0.01)
+    wire = Wire()
+    rounds = Rounds(wire)
+    rounds.add(ROWS, item())
+    await settle()
+    rounds.call_in_turn(ATTEMPTS, lambda: rounds.add(ATTEMPTS, item()))
+    await wire.next_send()
+    assert wire.targets == [ROWS, ATTEMPTS]
+
+
+async def test_a_turn_that_is_asked_for_in_a_turn_comes_too() -> None:
+    wire = Wire()
+    rounds = Rounds(wire)
+    once_more = partial(rounds.add, ATTEMPTS, item(b"y"))
+
+    def add() -> None:
+        rounds.add(ATTEMPTS, item())
+        rounds.call_in_turn(ATTEMPTS, once_more)
+
+    rounds.call_in_turn(ATTEMPTS, add)
+    await settle()
+    await wire.answer(0)
+    assert [each.values for each in wire.sent] == [[b"x"], [b"y"]]
+
+
+async def test_a_turn_that_goes_wrong_is_a_failure() -> None:
+    wire = Wire()
+    rounds = Rounds(wire)
+    rounds.call_in_turn(ATTEMPTS, lambda: rounds.add(ATTEMPTS, wire.no_such_item))  # type: ignore[attr-defined]
+    rounds.call_in_turn(ROWS, partial(rounds.add, ROWS, item()))
+    await settle()
+    assert ["no_such_item" in str(failure) for failure in wire.failures] == [True]
+    assert wire.sent == []
 
 
 async def test_a_flush_waits_for_what_is_queued_and_what_is_under_way() -> None:

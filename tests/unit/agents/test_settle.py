@@ -10,10 +10,7 @@ from agents.deliver import Delivery
 from pipeline.clock import SystemClock
 from pipeline.delivery.core import DeliveryCore
 from pipeline.sinks.base import Leaving
-
-
-async def read_nothing(partition: int, offset: int):
-    raise AssertionError(f"nobody reads back {partition}, {offset}")
+from tests.support.delivering import read_nothing
 
 
 class SlowCore(DeliveryCore):

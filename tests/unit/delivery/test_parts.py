@@ -3,6 +3,7 @@
 import dataclasses
 
 import msgspec
+import pytest
 
 from pipeline.delivery.breaker import BreakerState
 from pipeline.model.attempt import Hint, Outcome, Refusal, Verdict
@@ -323,9 +324,9 @@ async def test_an_hour_that_was_forgotten_is_counted_again_when_its_events_are_r
         assert (count.registered, count.delivered, count.parked) == (10, 10, 0)
 
 
-async def test_an_error_while_an_outcome_is_applied_ends_the_core():
+async def test_an_error_while_an_outcome_is_applied_ends_the_core(monkeypatch: pytest.MonkeyPatch):
     async with delivering(integration("crm")) as it:
-        it.sink().answers.append(Outcome(Verdict.RETRY, "500 caf\udce9", status=500))  # no text: a sink's mistake
+        monkeypatch.setattr(it.watcher, "attempted", None)
         it.send()
         await it.calm()
         assert it.core.failure.done()

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from pipeline.delivery.rows import Fate
 from pipeline.model.attempt import Hint, Outcome, Verdict
@@ -275,19 +276,35 @@ async def test_a_partition_that_comes_back_is_not_haunted_by_what_was_due_before
         assert it.parked_ids() == ["crm:40-50", "crm:50-60"]
 
 
-@pytest.mark.parametrize("bug", [ValueError("a bug"), asyncio.CancelledError()])
-async def test_a_bug_in_a_sink_stops_the_core_and_loses_nothing(bug):
-    async with delivering(integration("crm")) as it:
-        it.sink().answers.append(bug)
-        it.send()
-        await it.calm()
-        assert it.core.failure.done()
-        with pytest.raises((ValueError, RuntimeError)):
-            await it.core.room()
-        with pytest.raises((ValueError, RuntimeError)):
-            it.send()
+@pytest.mark.parametrize(
+    "bug",
+    [
+        pytest.param(OverflowError("int too large to convert to float"), id="raises"),
+        pytest.param(asyncio.CancelledError(), id="is cancelled by itself"),
+        pytest.param(Outcome(Verdict.RETRY, "500 caf\udce9", status=500), id="says what is no text"),
+    ],
+)
+async def test_a_bug_in_a_sink_fails_its_own_try_and_is_parked_and_no_other_integration_notices(bug):
+    async with delivering(integration("crm", retry={"delays": ["1s"]}), integration("shop")) as it:
+        it.sink("crm").answers.extend([bug, bug])
+        it.send("crm")
+        it.send("shop")
+        await it.pass_time(1.0)
         await it.write()
-        assert it.tables[0].waiting() == ["crm/0"]
+        assert not it.core.failure.done()
+        assert it.watcher.finished_events == {Fate.DELIVERED: 10, Fate.PARKED: 10}
+        assert it.parked_ids() == ["crm:0-10"]
+        assert "which is a mistake of this program" in it.parked[0].reason
+        assert [attempt.attempt for attempt in it.attempts if attempt.integration == "crm"] == [1, 2]
+
+
+async def test_the_log_has_the_traceback_of_a_bug_in_a_sink_once_for_an_integration():
+    async with delivering(integration("crm", retry={"delays": ["1s"]})) as it:
+        with capture_logs() as lines:
+            it.sink().answers.extend([KeyError("uuid"), KeyError("uuid"), ValueError("uuid")])
+            it.send(batches=2)
+            await it.pass_time(1.0)
+        assert [type(line["exc_info"]) for line in lines] == [KeyError, ValueError]
 
 
 async def test_the_observer_hears_of_everything():

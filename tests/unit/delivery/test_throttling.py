@@ -1,7 +1,7 @@
 """What a lane does when its endpoint asks for less."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.delivery.throttling import TAKES_OTHERS_S, LanePause, asks_for_less, counts_as_attempt
@@ -144,6 +144,7 @@ def test_an_endpoint_cannot_stop_a_lane_for_longer_than_a_day():
     assert pause.ready_at(0.0) == 86_400
 
 
+@example([(0.0, "ok", 9.5e-262), (0.0, "busy", 9.5e-262)])
 @given(
     st.lists(
         st.tuples(
