@@ -5,7 +5,6 @@ A window is sealed when it holds ``max_events`` events, before an event that wou
 waited ``max_age_s``. An event larger than ``max_bytes`` is sealed alone.
 """
 
-import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -74,8 +73,3 @@ def cuts(count: int, size_bytes: int, ends: Sequence[int], limits: SealLimits) -
 def due_s(opened_at: float, limits: SealLimits) -> float:
     """When a window that took its first event at ``opened_at`` is sealed by age."""
     return opened_at + limits.max_age_s
-
-
-def spread_out_s(lane: str, spread_s: float) -> float:
-    """The lane's own share of ``spread_s``, always the same, so that what is due together is not sent together."""
-    return zlib.crc32(lane.encode()) / (1 << 32) * spread_s

@@ -9,6 +9,7 @@ import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import NamedTuple
 
 from pipeline.errors import CodecError, SequenceGapError
@@ -19,12 +20,14 @@ from pipeline.windows.bodies import Bodies, Piece, join, piece_of
 from pipeline.windows.lane import LaneView, LaneWindow
 from pipeline.windows.restore import read_rows
 from pipeline.windows.rows import RowGroup, decode_window_row, encode_window_row, window_key
-from pipeline.windows.rule import SealLimits, cuts, due_s, is_full, spread_out_s
+from pipeline.windows.rule import SealLimits, cuts, due_s, is_full
 from pipeline.windows.sources import SourceReset, Sources
 from pipeline.windows.timers import AgeTimers
 
 GROUP_BYTES = 256 << 10
 CLOCK_STEP_S = 1.0
+OVERDUE_APART_S = 0.01
+"""Between two windows of a partition that are overdue when it is restored."""
 _ROW_OVERHEAD_BYTES = 64
 
 
@@ -93,17 +96,17 @@ class WindowStage:
         self.skipped = 0
         self.seals: Counter[SealReason] = Counter()
 
-    def restore(self, rows: Iterable[tuple[bytes, bytes]], now_s: float, spread_s: float = 60.0) -> None:
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], now_s: float, apart_s: float = OVERDUE_APART_S) -> None:
         """Take up the stored rows, in any order; the events stay in the table until their window is sealed.
 
-        Windows that are overdue at ``now_s`` become due over the next ``spread_s`` seconds. Raises ``CodecError`` and
+        Windows that are overdue at ``now_s`` become due one each ``apart_s`` seconds. Raises ``CodecError`` and
         ``SequenceGapError`` where the rows cannot be read or miss events.
         """
         restored = read_rows(rows)
         self._lanes.update(restored.lanes)
         for key, row in restored.sources:
             self._sources.restore(key, row)
-        self.rearm(now_s, spread_s)
+        self.rearm(now_s, apart_s)
 
     def apply(self, offset: int, frame: Frame, now_s: float) -> None:
         """Append what is new in the routed record at ``offset``.
@@ -164,13 +167,15 @@ class WindowStage:
                 self._seal_if_due(lane, now_s)
         return self.seals.total() - sealed_before
 
-    def rearm(self, now_s: float, spread_s: float = 0.0) -> None:
+    def rearm(self, now_s: float, apart_s: float = 0.0) -> None:
         """Set all age timers anew: after a restore, a change of limits, or a clock that was set back.
 
-        A window cannot have been opened in the future: it is counted from now. What is overdue becomes due over the next
-        ``spread_s`` seconds. The cost grows with the number of lanes.
+        A window cannot have been opened in the future: it is counted from now. What is overdue becomes due one each
+        ``apart_s`` seconds, what has waited longest first: so nothing is put off for ever where this happens again and again.
+        The cost grows with the number of lanes.
         """
         timers: list[tuple[float, LaneWindow]] = []
+        overdue: list[tuple[float, LaneWindow]] = []
         for name, lane in self._lanes.items():
             lane.timer_s = math.inf
             if lane.next > lane.first:
@@ -178,8 +183,11 @@ class WindowStage:
                 limits = self._limits(name)
                 at_s = due_s(lane.opened_at, limits)
                 if at_s <= now_s or is_full(lane.next - lane.first, lane.size_bytes, limits):
-                    at_s = now_s + spread_out_s(name, spread_s)
-                timers.append((at_s, lane))
+                    overdue.append((at_s, lane))
+                else:
+                    timers.append((at_s, lane))
+        overdue.sort(key=itemgetter(0))
+        timers += [(now_s + turn * apart_s, lane) for turn, (_, lane) in enumerate(overdue)]
         self._timers.rearm(timers)
         self._latest_s = now_s
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.model.batch import SealReason
 from pipeline.model.events import EventRun
-from pipeline.windows.rule import Cut, cuts, due_s, is_full, spread_out_s
+from pipeline.windows.rule import Cut, cuts, due_s, is_full
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,3 @@ def test_a_window_that_has_no_room_for_the_next_event_is_sealed_as_it_is() -> No
 
 def test_age_counts_from_the_first_event() -> None:
     assert due_s(100.0, Limits(1, 1, max_age_s=60.0)) == 160.0
-
-
-@given(lane=st.text("abc-~019", min_size=1, max_size=12), spread_s=st.floats(0, 600))
-def test_a_lane_keeps_its_share_of_the_spread(lane: str, spread_s: float) -> None:
-    share_s = spread_out_s(lane, spread_s)
-    assert 0 <= share_s <= spread_s
-    assert share_s == spread_out_s(lane, spread_s)
-
-
-def test_lanes_are_spread_evenly() -> None:
-    shares = sorted(spread_out_s(f"lane-{number}", 60.0) for number in range(1000))
-    assert sum(share < 30 for share in shares) in range(450, 550)
-    assert sum(share < 6 for share in shares) in range(70, 130)

@@ -80,9 +80,9 @@ class Bench:
                 else:
                     self.table[key] = value
 
-    def restart(self, now_s: float = NOW_S, spread_s: float = 60.0) -> None:
+    def restart(self, now_s: float = NOW_S, apart_s: float = 0.2) -> None:
         self.stage = self.new_stage()
-        self.stage.restore(reversed(self.table.items()), now_s, spread_s)
+        self.stage.restore(reversed(self.table.items()), now_s, apart_s)
 
     def lane(self, name: str) -> tuple[int, int]:
         view = self.stage.lane(name)
@@ -224,11 +224,30 @@ def test_overdue_windows_are_spread_out_after_a_restart() -> None:
     bench.feed({f"lane-{number}": [event(number)] for number in range(300)})
     bench.settle()
     start_s = NOW_S + 90_000
-    bench.restart(start_s, spread_s=60.0)
-    sealed = [bench.stage.tick(start_s + second) for second in range(61)]
-    assert sum(sealed) == 300
-    assert max(sealed) < 30
-    assert sum(sealed[:31]) in range(100, 200)
+    bench.restart(start_s, apart_s=0.25)
+    assert [bench.stage.tick(start_s + second) for second in range(76)] == [1] + 74 * [4] + [3]
+
+
+def test_the_window_that_is_overdue_longest_comes_first_however_often_the_worker_restarts() -> None:
+    bench = Bench()
+    for number in range(5):
+        bench.feed({f"lane-{number * 7 % 5}": [event(number)]}, NOW_S + number)
+    bench.settle()
+    start_s = NOW_S + 90_000
+    sealed = []
+    for restart in range(5):
+        bench.restart(start_s + restart, apart_s=60.0)
+        assert bench.stage.tick(start_s + restart) == 1
+        sealed += [batch.lane for batch in bench.settle().batches]
+    assert sealed == ["lane-0", "lane-2", "lane-4", "lane-1", "lane-3"]
+
+
+def test_a_single_overdue_window_waits_for_nobody() -> None:
+    bench = Bench()
+    bench.feed({"crm": events(0, 1)})
+    bench.settle()
+    bench.restart(NOW_S + 90_000, apart_s=60.0)
+    assert bench.stage.tick(NOW_S + 90_000) == 1
 
 
 def test_a_window_opened_while_its_lane_waits_for_the_spread_keeps_its_own_time() -> None:
@@ -236,7 +255,7 @@ def test_a_window_opened_while_its_lane_waits_for_the_spread_keeps_its_own_time(
     lanes = {f"lane-{number}": [event(number)] for number in range(20)}
     bench.feed(lanes)
     bench.settle()
-    bench.restart(NOW_S + 100, spread_s=60.0)
+    bench.restart(NOW_S + 100, apart_s=3.0)
     bench.feed({lane: events(0, 2) for lane in lanes}, NOW_S + 100)
     assert bench.stage.tick(NOW_S + 101) == 20
     assert bench.stage.snapshot().open_windows == 0
@@ -284,7 +303,7 @@ def test_a_window_over_lowered_limits_is_cut_at_the_next_tick_after_a_restart() 
     bench.feed({"crm": events(0, 7), "mail": events(7, 9)})
     bench.settle()
     bench.limits = Limits(max_bytes=20)
-    bench.restart(NOW_S + 5, spread_s=10.0)
+    bench.restart(NOW_S + 5, apart_s=5.0)
     assert bench.stage.tick(NOW_S + 15) == 3
     assert [(batch.id, batch.reason) for batch in bench.settle().batches] == [
         ("crm:0-2", SealReason.BYTES),

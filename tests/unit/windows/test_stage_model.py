@@ -164,7 +164,7 @@ class WindowMachine(RuleBasedStateMachine):
         self.stage = self.new_stage()
         rows = list(self.table.items())
         self.random.shuffle(rows)
-        self.stage.restore(rows, self.now_s, spread_s=20.0)
+        self.stage.restore(rows, self.now_s, apart_s=3.0)
 
     def take(self) -> None:
         writes = self.stage.take()
