@@ -5,6 +5,7 @@
 
 import gc
 import os
+import signal
 import socket
 from importlib.metadata import version
 from typing import Any
@@ -56,6 +57,9 @@ class LoggingWorker(faust.Worker):
         super().__init__(app, *services, **{**options, "override_logging": False})
         self.spinner = None
         logs.configure(str(self.loglevel))
+
+    def _on_sigint(self) -> None:  # without the line of marks that Faust prints
+        self._schedule_shutdown(signal.SIGINT)
 
 
 class WorkerApp(ChunkApp):

@@ -14,12 +14,17 @@ STATES = ("matched", "open", "waiting", "delivered", "parked", "discarded")
 
 @dataclass(slots=True)
 class Figures:
-    """Counts at one moment, from the worker's metrics and the receiver's statistics."""
+    """Counts at one moment, from the worker's metrics and the receiver's statistics.
+
+    ``routed`` counts events times the integrations that they matched, as the router did; the ledger does so once they are in
+    their windows.
+    """
 
     sent: int = 0
     read: int = 0
     unmatched: int = 0
     dead: int = 0
+    routed: int = 0
     retries: int = 0
     received: int = 0
     batches: int = 0
@@ -28,7 +33,8 @@ class Figures:
     @property
     def is_quiet(self) -> bool:
         """Whether every event that was sent has been read and nothing is on its way."""
-        return self.read >= self.sent and not self.ledger["open"] and not self.ledger["waiting"]
+        ended = self.ledger["delivered"] + self.ledger["parked"] + self.ledger["discarded"]
+        return self.read >= self.sent and ended == self.ledger["matched"] >= self.routed
 
 
 async def read(session: aiohttp.ClientSession, worker_url: str, receiver_url: str, sent: int) -> Figures:
@@ -42,6 +48,7 @@ async def read(session: aiohttp.ClientSession, worker_url: str, receiver_url: st
     counters = {
         "distributary_source_events_total": "read",
         "distributary_unmatched_events_total": "unmatched",
+        "distributary_matched_events_total": "routed",
         "distributary_dead_letters_total": "dead",
         "distributary_retries_total": "retries",
     }

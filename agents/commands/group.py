@@ -43,7 +43,11 @@ class Distributary(type(faust_cli)):  # type: ignore[misc] Faust's group class h
             click.echo(str(error), err=True)
             sys.exit(1)
         except KafkaError as error:
-            click.echo(f"Kafka does not do what it is asked: {error}. Do the addresses in KAFKA_BROKERS fit?", err=True)
+            click.echo(
+                f"Kafka does not do what it is asked: {error}. Does it run, and is its address in KAFKA_BROKERS, or in "
+                "broker of faust.yml, the right one?",
+                err=True,
+            )
             sys.exit(1)
 
 

@@ -38,9 +38,9 @@ _UNFOLDED = 10_000
     metavar="[N]",
     help="By the hour in which events were taken into their window, the last N hours (24).",
 )
-@click.option("--integration", metavar="ID", help="Only this integration.")
+@click.option("--integration", "names", metavar="ID", multiple=True, help="Only this integration; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
-def command(hours: int | None, integration: str | None, as_json: bool) -> None:
+def command(hours: int | None, names: tuple[str, ...], as_json: bool) -> None:
     """Show, for each integration, what became of every event that it matched.
 
     matched = open + waiting + delivered + parked + discarded. It is read from the tables' changelogs in Kafka, so it needs
@@ -51,10 +51,10 @@ def command(hours: int | None, integration: str | None, as_json: bool) -> None:
     settings = load()
     read = asyncio.run(_read_tables(brokers_of(settings), Names(settings.app), with_hours=hours is not None))
     ledger = read_ledger(read.windows, read.pending)
-    if integration is not None:
-        ledger = Ledger([account for account in ledger.accounts if account.integration == integration])
-        if not ledger.accounts:
-            integration_named(knowing(settings, integration, brokers_of), integration)
+    if names:
+        ledger = Ledger([account for account in ledger.accounts if account.integration in names])
+        for name in set(names) - {account.integration for account in ledger.accounts}:
+            integration_named(knowing(settings, name, brokers_of), name)
     if hours is None:
         _show(ledger, as_json=as_json)
         is_balanced = ledger.is_balanced

@@ -54,7 +54,10 @@ def command(file: Path, unchecked: bool, topic: str | None) -> None:
 
         sent = asyncio.run(publish(brokers, topic or settings.topic, settings.partitions, events()))
         progress.update(task, events=sent, completed=size)
-    click.echo(f"{sent} events sent" + (f", {bad.count} lines left out" if bad.count and not unchecked else ""))
+    click.echo(
+        f"{sent} {'event' if sent == 1 else 'events'} sent"
+        + (f", {bad.count} lines left out" if bad.count and not unchecked else "")
+    )
     if bad.count:
         raise SystemExit(1)
 

@@ -108,6 +108,7 @@ def _own(folder: Path) -> None:
 async def _reach(brokers: str) -> None:
     """Wait for a broker that answers, so that workers may be started before it; raises ``KafkaError`` after a minute."""
     deadline_s = time.monotonic() + REACH_S
+    is_told = False
     while True:
         client = AIOKafkaClient(bootstrap_servers=brokers)
         try:
@@ -115,7 +116,9 @@ async def _reach(brokers: str) -> None:
         except KafkaError:
             if time.monotonic() >= deadline_s:
                 raise
-            click.echo(f"waiting for Kafka at {brokers}", err=True)
+            if not is_told:
+                click.echo(f"waiting for Kafka at {brokers}, up to {REACH_S:.0f} s", err=True)
+                is_told = True
             await asyncio.sleep(REACH_PAUSE_S)
         finally:
             await client.close()

@@ -268,7 +268,7 @@ def test_send_unchecked_sends_bad_lines_too(shell: Shell, kafka: str):
     topic = f"send-{secrets.token_hex(4)}"
     shell.write("faust.yml", f"app: test\ntopic: {topic}\n")
     status, out, (bad,) = shell.run("send", "-", "--unchecked", stdin=b"no event\n", brokers=kafka)
-    assert (status, out) == (1, ["1 events sent"])
+    assert (status, out) == (1, ["1 event sent"])
     assert bad.startswith("-:1 not_json")
     assert _published(kafka, topic) == [b"no event"]
 

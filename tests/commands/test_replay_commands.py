@@ -109,6 +109,8 @@ def test_an_integration_with_nothing_parked_must_at_least_exist(shell: Shell, ka
     assert shell.run("replay", "--integration", "crm", brokers=kafka).exit_code == 0
     assert "no integration crn" in shell.run("replay", "--integration", "crn", brokers=kafka).stderr
     assert "no integration crn" in shell.run("ledger", "--integration", "crn", brokers=kafka).stderr
+    both = ("--integration", "crn", "--integration", "crm")
+    assert "no integration crn" in shell.run("ledger", *both, brokers=kafka).stderr
 
 
 def test_resume_of_what_nothing_holds_back_says_so(shell: Shell, kafka: str):
