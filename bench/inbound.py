@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--profile", type=Path, help="have py-spy write what the first worker does at full load")
     options = parser.parse_args()
-    port = ports.choose(besides=set())
+    port = ports.choose()
     with contextlib.ExitStack() as stack:
         found = stack.enter_context(rig())
         redis_url = stack.enter_context(redis())

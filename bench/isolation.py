@@ -119,7 +119,7 @@ def backlog(found: Rig, batches: int) -> list[list[str]]:
     rows, sizes = [], {}
     for is_dead in (False, True):
         with found.receiver() as endpoint, found.app("backlog") as app:
-            url = f"http://127.0.0.1:{ports.choose(besides=set())}/" if is_dead else endpoint.url
+            url = f"http://127.0.0.1:{ports.choose()}/" if is_dead else endpoint.url
             target = integration("one", url, batch=SMALL, max_in_flight=64)
             config = found.configure(app, source.topic, [target])
             sizes[is_dead], restart_s = filled(found, config, batches, is_dead=is_dead)

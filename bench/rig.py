@@ -214,7 +214,7 @@ class Rig:
     def receiver(self, module: str = "agents", *arguments: str) -> Iterator[Endpoint]:
         """Run the receiver: the project's own, only counting, or the one of a module with the same interface."""
         log = self.folder / f"{module}-receiver.log"
-        port = ports.choose(besides=set())
+        port = ports.choose()
         options = arguments or (("receiver", "--count-only") if module == "agents" else ())
         with running(module, *options, "--port", str(port), log=log) as process:
             endpoint = Endpoint(f"http://127.0.0.1:{port}/", process)
@@ -224,7 +224,7 @@ class Rig:
     @contextlib.contextmanager
     def receiver_of(self, kind: str) -> Iterator[Endpoint]:
         """Run the project's own receiver for a kind of sink."""
-        port = ports.choose(besides=set())
+        port = ports.choose()
         stats_port = ports.choose(besides={port}) if kind == "grpc" else port
         options = ["--stats-port", str(stats_port), "--count-only"] if kind == "grpc" else []
         log = self.folder / f"{kind}-receiver.log"
@@ -267,7 +267,7 @@ class Rig:
     @contextlib.contextmanager
     def worker(self, config: Path, number: int = 0) -> Iterator[Worker]:
         """Run a worker; the same number has the same data folder."""
-        port = ports.choose(besides=set())
+        port = ports.choose()
         log = self.folder / f"{config.stem}-{number}.log"
         datadir = self.folder / f"{config.stem}-{number}"
         arguments = ("--datadir", str(datadir), "worker", "--web-port", str(port), "--loglevel", "warn")

@@ -57,7 +57,7 @@ class Contest:
             log = self.rig.folder / f"{app}.log"
             self.endpoint.reset()
             began_at = time.time()
-            with running("bench.stock_faust", *arguments, str(ports.choose(besides=set())), log=log) as process:
+            with running("bench.stock_faust", *arguments, str(ports.choose()), log=log) as process:
                 return self._watch(
                     [process.pid], began_at=began_at, is_done=lambda stats: stats["events"] >= events, waits=False
                 )

@@ -11,6 +11,7 @@ from typing import Self
 import yaml
 
 from pipeline.errors import LocalServerError
+from pipeline.local import ports
 from pipeline.local.launch import Launched, last_log_lines, launch
 from pipeline.traffic import APPLICATIONS
 
@@ -66,7 +67,8 @@ class Scene:
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        receiver_port, worker_port = _free_ports(2)
+        receiver_port = ports.choose()
+        worker_port = ports.choose(besides={receiver_port})
         self.receiver_url = f"http://127.0.0.1:{receiver_port}/"
         self.worker_url = f"http://127.0.0.1:{worker_port}"
         config = self.folder / "faust.yml"
@@ -126,11 +128,3 @@ class Scene:
         raise LocalServerError(
             f"the {name} of the demo does not listen on port {port} after {START_S:.0f} s:\n{last_log_lines(self.folder, name)}"
         )
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

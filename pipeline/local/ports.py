@@ -2,6 +2,7 @@
 
 import random
 import socket
+from collections.abc import Set as AbstractSet
 
 from pipeline.errors import LocalServerError
 
@@ -24,7 +25,7 @@ def is_free(port: int) -> bool:
     return True
 
 
-def choose(*, besides: set[int]) -> int:
+def choose(*, besides: AbstractSet[int] = frozenset()) -> int:
     """A free loopback port that is not in ``besides``. Raises LocalServerError when there is none."""
     for _ in range(_TRIES):
         port = random.randint(_LOWEST, _HIGHEST)  # noqa: S311  # only to keep two starts apart

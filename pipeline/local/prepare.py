@@ -45,7 +45,7 @@ def prepare(on_progress: Progress) -> None:
 
 def _run_once(folder: Path, draft: Path) -> bool:
     kafka = KafkaServer()
-    broker = ports.choose(besides=set())
+    broker = ports.choose()
     chosen = (broker, ports.choose(besides={broker}))
     java, *rest = kafka.command(folder, chosen, lambda _: None)
     child = subprocess.Popen(  # noqa: S603

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import time
 import urllib.request
 import uuid
@@ -13,6 +12,7 @@ from typing import Any
 
 from pipeline.inbound.outcome import Outcome
 from pipeline.inbound.request import InboundRequest
+from pipeline.local import ports
 from tests.support.inbound_flow import put_requests, request
 from tests.support.viewed_flow import Customers
 from tests.support.worker_pair import ADMIN, VIEWER, Deployment, Worker
@@ -39,11 +39,6 @@ WEBHOOK = {
 }
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 class Scene:
     """The deployment, how to send it events, and where it stands."""
 
@@ -63,7 +58,7 @@ class Scene:
                 ],
                 "views": [{"title": "Server errors", "path": "/attempts?status__gt=499"}],
             },
-            inbound={"port": _free_port(), "public_url": "https://hooks.example", "webhooks": [WEBHOOK]},
+            inbound={"port": ports.choose(), "public_url": "https://hooks.example", "webhooks": [WEBHOOK]},
             segment_destination={"applications": {"CRM": "segment-token-of-the-scene"}},
         )
         self.workers: list[Worker] = []

@@ -1,7 +1,6 @@
 """A view of one page with a clock of the test's, in a thread with an event loop of its own: for what takes hours."""
 
 import asyncio
-import socket
 import threading
 import time
 
@@ -11,6 +10,7 @@ from agents.view.pages.sign_in import SignInPages
 from agents.view.server import View, Visit
 from agents.view.web import ViewWeb
 from pipeline.clock import ManualClock
+from pipeline.local import ports
 from pipeline.view.page import Page
 from pipeline.view.settings import ViewSettings
 
@@ -21,8 +21,7 @@ class ShortSessions:
     token = "token-of-a-short-session"
 
     def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = ports.choose()
         self.url = f"http://127.0.0.1:{port}"
         self._clock = ManualClock(time.time())
         self._loop = asyncio.new_event_loop()

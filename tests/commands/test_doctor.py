@@ -1,7 +1,6 @@
 """``distributary doctor`` as a person or a script meets it, against endpoints on loopback."""
 
 import json
-import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +12,7 @@ from standardwebhooks import Webhook
 
 from agents.commands import doctor
 from tests.commands.test_commands import Shell
+from tests.support.closed_port import closed_port
 
 SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 TOKEN = "Bearer t0ken-of-crm-7f3a9c"
@@ -52,12 +52,15 @@ def endpoint() -> Iterator[ThreadingHTTPServer]:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, endpoint: ThreadingHTTPServer) -> Shell:
+def closed() -> Iterator[int]:
+    with closed_port() as port:
+        yield port
+
+
+@pytest.fixture
+def shell(tmp_path: Path, endpoint: ThreadingHTTPServer, closed: int) -> Shell:
     made = Shell(tmp_path)
     made.environment |= {"CRM_TOKEN": TOKEN, "CRM_SECRET": SECRET}
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        closed = unused.getsockname()[1]
     usual = "kind: http, events: '*', platforms: '*', authorization: '${CRM_TOKEN}'"
     port = endpoint.server_address[1]
     made.write(

@@ -26,6 +26,7 @@ from pipeline.sinks.base import SinkSpec
 from pipeline.sinks.registry import SINKS, spec_of
 from tests.contract.test_every_sink import HTTP_SINKS, tls_server
 from tests.contract.test_guard_secrets import TOKEN, given_away, parrot
+from tests.support.closed_port import closed_port
 from tests.support.endpoint import Answering, endless, raw, reply, reset, serving, silence
 from tests.support.grpc_endpoint import answering, ending, serving_grpc
 from tests.support.names import Names, listening
@@ -99,8 +100,9 @@ async def test_an_examination_shows_no_secret(spec: SinkSpec, status: int) -> No
 @pytest.mark.parametrize("spec", SINKS, ids=lambda spec: spec.kind)
 async def test_an_endpoint_that_is_away_is_found_out_whatever_its_kind(spec: SinkSpec) -> None:
     scheme = spec.settings.url_schemes[-1]
-    async with doctor() as made:
-        found = await made.examine(planted(spec, f"{scheme}://127.0.0.1:{free_port()}/")[0].read(spec))
+    with closed_port() as port:
+        async with doctor() as made:
+            found = await made.examine(planted(spec, f"{scheme}://127.0.0.1:{port}/")[0].read(spec))
     assert states(found) == {CONFIGURATION: GOOD, NAME: GOOD, CONNECTION: BAD, TEST_EVENT: SKIPPED}
 
 
@@ -121,12 +123,6 @@ async def test_nothing_is_sent_where_nothing_shall_be() -> None:
         assert endpoint.seen == []
     assert found.state is GOOD
     assert states(found)[TEST_EVENT] is SKIPPED
-
-
-def free_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
 
 
 @pytest.mark.parametrize(
@@ -169,8 +165,8 @@ async def test_an_endpoint_that_takes_its_time_is_told_with_the_time_out(answer:
 
 
 async def test_a_refused_connection_is_told_with_address_and_port() -> None:
-    port = free_port()
-    step = of(await examined(f"http://crm.example:{port}/", names={"crm.example": [["127.0.0.1"]]}), CONNECTION)
+    with closed_port() as port:
+        step = of(await examined(f"http://crm.example:{port}/", names={"crm.example": [["127.0.0.1"]]}), CONNECTION)
     assert (step.state, step.text) == (BAD, f"127.0.0.1 port {port}: connection refused")
 
 

@@ -7,7 +7,6 @@ import asyncio
 import base64
 import json
 import re
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +24,7 @@ from pipeline.net.client import HttpClient
 from pipeline.net.guard import AddressGuard
 from pipeline.sinks.base import Leaving, Sink, SinkContext, SinkSpec
 from pipeline.sinks.registry import SINKS
+from tests.support.closed_port import closed_port
 from tests.support.endpoint import Answering, endless, in_turn, raw, reply, reset, serving, silence
 
 NOW_S = 1_700_000_000.5
@@ -215,9 +215,7 @@ async def test_a_connection_closed_without_an_answer_asks_for_another_try(spec: 
 
 @every_sink
 async def test_a_refused_connection_asks_for_another_try(spec: SinkSpec) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
+    with closed_port() as port:
         async with sink_to(spec, f"http://127.0.0.1:{port}/secret-path") as sink:
             outcome = await sink.send(request_of(spec), now_s=NOW_S)
     assert (outcome.verdict, outcome.detail) == (Verdict.RETRY, f"connection refused by 127.0.0.1:{port}")

@@ -1,9 +1,6 @@
 """The gRPC sink and servers that fail, over real connections."""
 
 import asyncio
-import contextlib
-import socket
-from collections.abc import AsyncIterator
 
 import grpc
 import pytest
@@ -11,6 +8,7 @@ import pytest
 from pipeline.model.attempt import Hint, Refusal, Verdict
 from pipeline.sinks.grpc import SPEC
 from tests.contract.test_every_sink import NOW_S, sink_to
+from tests.support.closed_port import closed_port
 from tests.support.endpoint import raw, reset, serving, silence
 from tests.support.grpc_batches import batch_of, batch_of_events, event_of, outcome_of
 from tests.support.grpc_endpoint import GrpcEndpoint, Stream, answering, ending, in_turn, serving_grpc
@@ -32,14 +30,6 @@ HINTS = {
     "PERMISSION_DENIED": Hint.UNAUTHORIZED,
 }
 FAILURES = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
-
-
-@contextlib.asynccontextmanager
-async def closed_port() -> AsyncIterator[int]:
-    """A port that refuses connections, and that nobody else takes meanwhile."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        yield unused.getsockname()[1]
 
 
 @pytest.mark.parametrize("code", FAILURES, ids=lambda code: code.name)
@@ -113,8 +103,9 @@ async def test_a_receiver_that_ends_the_stream_early_in_good_order_gets_the_rest
 
 
 async def test_a_refused_connection_is_retried() -> None:
-    async with closed_port() as port, sink_to(SPEC, f"grpc://127.0.0.1:{port}") as sink:
-        outcome = await sink.send(batch_of(3), now_s=NOW_S)
+    with closed_port() as port:
+        async with sink_to(SPEC, f"grpc://127.0.0.1:{port}") as sink:
+            outcome = await sink.send(batch_of(3), now_s=NOW_S)
     assert (outcome.verdict, outcome.status, outcome.detail) == (
         Verdict.RETRY,
         14,

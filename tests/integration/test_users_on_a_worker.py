@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import socket
 import time
 import urllib.request
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from pipeline.local import ports
 from tests.support.worker_process import WorkerProcess, eventually
 
 TOKEN = "segment-token-of-this-test"
@@ -21,8 +21,7 @@ class UsersProcess(WorkerProcess):
     def __init__(self, brokers, redis_url, folder):
         super().__init__("users", brokers, folder)
         self.redis_url = redis_url
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.inbound_port = free.getsockname()[1]
+        self.inbound_port = ports.choose()
 
     def settings(self):
         return {

@@ -4,7 +4,6 @@ import asyncio
 import http.client
 import json
 import re
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from aiokafka import AIOKafkaProducer
 
 from pipeline.inbound.outcome import Outcome
 from pipeline.inbound.request import InboundRequest
+from pipeline.local import ports
 from tests.support.inbound_flow import put_requests, request
 from tests.support.worker_process import PARTITIONS, WorkerProcess, eventually
 
@@ -119,8 +119,7 @@ class HostileFlow(WorkerProcess):
         super().__init__("hostile", brokers, folder)
         self.endpoint = _Endpoint()
         self._cookie = ""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.inbound_port = free.getsockname()[1]
+        self.inbound_port = ports.choose()
 
     def settings(self) -> dict[str, Any]:
         """With a token for each role, and one whose time is over."""

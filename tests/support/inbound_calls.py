@@ -115,7 +115,7 @@ class Listener:
 @contextlib.asynccontextmanager
 async def listening(**keys: Any) -> AsyncIterator[Listener]:
     """A listener with one handler below ``/webhooks/``; ``keys`` are settings."""
-    settings = InboundSettings.model_validate({"port": ports.choose(besides=set()), **keys})
+    settings = InboundSettings.model_validate({"port": ports.choose(), **keys})
     may_answer, metrics = asyncio.Event(), Metrics("0")
     may_answer.set()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ from aiokafka import AIOKafkaProducer
 from pipeline.inbound.event import make_event
 from pipeline.inbound.outcome import Outcome
 from pipeline.inbound.request import InboundEvent, InboundRequest, encode, shown_body
+from pipeline.local import ports
 from pipeline.model.placement import partition_of
 from tests.support.viewed_flow import ViewedFlow
 from tests.support.worker_process import PARTITIONS, eventually
@@ -44,8 +44,7 @@ class InboundFlow(ViewedFlow):
 
     def __init__(self, name: str, brokers: str, folder: Path) -> None:
         super().__init__(name, brokers, folder)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.inbound_port = free.getsockname()[1]
+        self.inbound_port = ports.choose()
 
     def settings(self) -> dict[str, Any]:
         """With what can come in."""

@@ -9,6 +9,8 @@ from ipaddress import ip_address
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from pipeline.local import ports
+
 
 class Names(AbstractResolver):
     """Answers look-ups of a name with the next of its answers, the last one for ever; each is a list of addresses."""
@@ -91,16 +93,17 @@ async def listening(
     *addresses: str, tls: ssl.SSLContext | None = None, keeps_open: bool = True
 ) -> AsyncIterator[tuple[int, list[Listener]]]:
     """Listen on the same free port of every address; gives the port, and a listener for each."""
+    # One that the system chose for the first address could be that of somebody's connection at another.
+    port = ports.choose()
     listeners = [Listener(address, keeps_open=keeps_open) for address in addresses]
-    servers: list[asyncio.Server] = []
-    port = 0
-    try:
+    async with contextlib.AsyncExitStack() as opened:
         for listener in listeners:
-            servers.append(await asyncio.start_server(listener.serve, listener.address, port, ssl=tls))
-            port = servers[0].sockets[0].getsockname()[1]
+            server = await asyncio.start_server(listener.serve, listener.address, port, ssl=tls)
+            opened.push_async_callback(_close, server, listener)
         yield port, listeners
-    finally:
-        for server, listener in zip(servers, listeners, strict=False):
-            server.close()
-            listener.hang_up()
-            await server.wait_closed()
+
+
+async def _close(server: asyncio.Server, listener: Listener) -> None:
+    server.close()
+    listener.hang_up()
+    await server.wait_closed()

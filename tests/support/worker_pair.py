@@ -6,7 +6,6 @@ import io
 import json
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import yaml
 from aiokafka import AIOKafkaProducer
 
 from agents.kafka_topics import ensure_topic
+from pipeline.local import ports
 from tests.support.worker_process import LOOPBACK, ROOT, eventually
 
 PARTITIONS = 4
@@ -49,8 +49,7 @@ class Worker:
     def __init__(self, deployment: "Deployment", number: int) -> None:
         self._deployment = deployment
         self.name = f"worker-{number}"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = ports.choose()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes]
 

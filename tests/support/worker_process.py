@@ -4,7 +4,6 @@ import asyncio
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 import yaml
 
 from agents.kafka_topics import ensure_topic
+from pipeline.local import ports
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
@@ -39,8 +39,7 @@ class WorkerProcess:
         self.folder = folder
         self.app = f"{name}-{secrets.token_hex(4)}"
         self.topic = f"{self.app}-events"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = ports.choose()
         own = {"PYTHONPATH": str(ROOT), "DISTRIBUTARY_HOME": str(folder / "home")}
         self.environment = {**{name: value for name, value in os.environ.items() if name != "KAFKA_BROKERS"}, **own}
         self.worker: subprocess.Popen[bytes] | None = None

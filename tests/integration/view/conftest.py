@@ -1,6 +1,5 @@
 """A view on a real socket of loopback: the worker's own web server, with pages of the test's, and no Kafka behind it."""
 
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from agents.view.pages.sign_in import SignInPages
 from agents.view.server import View
 from agents.view.web import ViewWeb
 from pipeline.clock import ManualClock
+from pipeline.local import ports
 from pipeline.view.settings import ViewSettings
 from tests.support.hostile_flow import HostileFlow
 
@@ -43,8 +43,7 @@ async def serve() -> AsyncIterator[Serve]:
 
     async def start(settings: ViewSettings | None = None, register: Register = lambda _view: None) -> Served:
         settings = settings or ViewSettings()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = ports.choose()
         app = faust.App("view-test", web_bind="127.0.0.1", web_port=port)
         web = ViewWeb(app)
         clock = ManualClock()

@@ -1,7 +1,6 @@
 """Events of the past, read from a real topic: all of them where they are few, spread evenly where they are many."""
 
 import json
-import socket
 import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -14,6 +13,7 @@ from agents.view.past_events import Asked, PastEvents, stretches
 from pipeline.errors import UnavailableError
 from pipeline.ingest.event import Event
 from tests.support.chunk_worker import Broker, fresh_name
+from tests.support.closed_port import closed_port
 
 PARTITIONS = 3
 SPANS = st.dictionaries(
@@ -114,7 +114,5 @@ async def test_records_that_are_no_events_are_counted(broker: Broker) -> None:
 
 
 async def test_a_broker_that_is_away_is_said_to_be() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        free_port = free.getsockname()[1]
-    with pytest.raises(UnavailableError, match="try again"):
-        await PastEvents(f"127.0.0.1:{free_port}", "any", 1).read(Asked(), lambda _: None, now_s=time.time())
+    with closed_port() as port, pytest.raises(UnavailableError, match="try again"):
+        await PastEvents(f"127.0.0.1:{port}", "any", 1).read(Asked(), lambda _: None, now_s=time.time())

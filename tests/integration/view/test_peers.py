@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Iterable
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from agents.view.gather import Gather
 from agents.view.peers import Peers
 from pipeline.clock import SystemClock
 from pipeline.errors import ConflictError, InvalidChangeError, NotFoundError, UnavailableError, ViewQueryError
+from pipeline.local import ports
 from pipeline.view.columns import Column, Kind, Personal
 from pipeline.view.query import Query
 from pipeline.view.source import Answer, answer_of
@@ -111,8 +111,7 @@ class Node:
     """One worker."""
 
     def __init__(self, key: bytes = KEY) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = ports.choose()
         self.url = f"http://127.0.0.1:{self.port}"
         self.app = Assigned(self.url, 4)
         topology = SimpleNamespace(windows=SimpleNamespace(changelog_topic_name=CHANGELOG))

@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.local import ports
+
 ROOT = Path(__file__).parents[3]
 WITHIN_S = 60.0
 TOKEN = "ana-token-0123456789"
@@ -26,8 +27,7 @@ class Worker:
     """A worker with a `view` section, reached by plain requests."""
 
     def __init__(self, folder: Path, brokers: str, view: dict[str, Any], *options: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = ports.choose()
         app = f"view-{secrets.token_hex(4)}"
         settings = {"app": app, "topic": f"{app}-events", "broker": f"kafka://{brokers}", "partitions": 2, "view": view}
         (folder / "faust.yml").write_text(yaml.safe_dump(settings))

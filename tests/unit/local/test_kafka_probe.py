@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from pipeline.local.kafka_probe import is_kafka_ready
+from tests.support.closed_port import closed_port
 
 METADATA, FIND_COORDINATOR, HEARTBEAT = 3, 10, 12
 LOADING, NOT_AVAILABLE, UNKNOWN_MEMBER = 14, 15, 25
@@ -73,9 +74,8 @@ def test_a_broker_that_lacks_something_is_not_ready(scripted):
 
 
 def test_a_closed_port_is_not_ready():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    assert not is_kafka_ready(port, timeout_s=5.0)
+    with closed_port() as port:
+        assert not is_kafka_ready(port, timeout_s=5.0)
 
 
 def test_a_port_that_never_answers_is_not_ready():

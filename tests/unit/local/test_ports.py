@@ -7,7 +7,7 @@ from pipeline.local import ports
 
 
 def test_a_chosen_port_is_free_and_no_outgoing_connection_gets_it():
-    port = ports.choose(besides=set())
+    port = ports.choose()
     assert ports.is_free(port)
     assert 20_000 <= port < 30_000
 
