@@ -167,7 +167,11 @@ class Worker(Section):
         4 * MIB, alias="max_chunk", description="How much input is handled at once at most, per partition."
     )
     delivery_slots: Count = Field(
-        512, ge=1, le=10_000, description="How many deliveries one worker has under way at once, over all integrations."
+        512,
+        ge=1,
+        le=10_000,
+        description="How many deliveries one worker has under way at once, over all integrations. Each kind of sink in use has an "
+        "equal part of them, and a lane alone holds three eighths of that part at most.",
     )
     window_memory_bytes: Annotated[int, Size(MIB)] = Field(
         96 * MIB,

@@ -199,6 +199,44 @@ async def test_endpoints_that_never_answer_leave_half_of_the_slots_to_others():
         assert all(it.lane_is_idle(each.id) for each in hung), "those that found no slot had their turn"
 
 
+async def test_an_endpoint_that_was_worth_many_tries_leaves_slots_to_others_when_it_hangs():
+    hot, well = integration("hot", max_in_flight=256), integration("well")
+    async with delivering(hot, well, limits=DeliveryLimits(slots=8)) as it:
+        sink = it.sink("hot")
+        sink.hangs = True
+        it.send("hot", batches=200)
+        for _ in range(60):  # each round of answers lets it have one more under way
+            await it.calm()
+            sink.answer()
+        await it.calm()
+        assert it.core.in_flight == 3
+        it.send("well", batches=5)
+        await it.calm()
+        assert it.lane_is_idle("well")
+        sink.hangs = False
+        sink.answer()
+        await it.calm()
+        assert it.lane_is_idle("hot"), "it goes on as slots become free"
+
+
+@pytest.mark.parametrize("hung_count", [1, 3, 8])
+async def test_however_many_endpoints_hang_at_once_another_one_finds_a_slot(hung_count):
+    hung = [integration(f"hung-{number}", max_in_flight=256) for number in range(hung_count)]
+    async with delivering(integration("well"), *hung, limits=DeliveryLimits(slots=16)) as it:
+        for name in it.sinks:
+            it.send(name)
+        await it.calm()
+        for each in hung:
+            it.sink(each.id).hangs = True
+            it.send(each.id, batches=40)
+        await it.calm()
+        it.send("well", batches=5)
+        await it.calm()
+        # No time has passed: none of those that hang is known to.
+        assert it.lane_is_idle("well")
+        assert all(it.sink(each.id).under_way for each in hung)
+
+
 async def test_lanes_that_find_no_slot_are_asked_again_one_by_one():
     """Or a restart with many lanes would look at all of them for each slot that becomes free."""
     lanes = [integration(f"i-{number}") for number in range(600)]
