@@ -13,7 +13,8 @@ from agents.engine import CLAIM_KEY, ChunkApp, sift
 from agents.kafka_clients import start_whole
 from agents.shared import Shared
 from pipeline.cancelling import cancelled
-from pipeline.errors import UnavailableError
+from pipeline.errors import ConfigError, UnavailableError
+from pipeline.integrations.changes import changed_kinds
 from pipeline.integrations.kept import Kept
 from pipeline.integrations.snapshot import Snapshot
 from pipeline.model.integration import Integration
@@ -157,7 +158,9 @@ class Follower:
             self._moved.notify_all()
 
     async def _take_effect(self) -> None:
-        """Put to work what was read."""
+        """Put to work what was read; raises ``ConfigError`` where faust.yml makes an integration another kind than it was."""
+        if problems := changed_kinds(self.kept):
+            raise ConfigError(problems)
         offset, before, after = self._read_offset, self.snapshot, self.kept.snapshot()
         changes, webhooks = after.changes_from(before), after.webhook_changes_from(before)
 

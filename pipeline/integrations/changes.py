@@ -100,7 +100,21 @@ def missing_kinds(kept: Kept) -> list[RowGroup]:
     return [
         [(kind_key(each.id), encode_row(KindRow(each.kind)))]
         for each in kept.file.values()
-        if kept.kinds.get(each.id) != each.kind
+        if each.id not in kept.kinds
+    ]
+
+
+def changed_kinds(kept: Kept) -> list[str]:
+    """What is wrong with integrations of ``faust.yml`` that were of another kind before: a line each.
+
+    A lane's numbers go on over all that happens to its integration, and the deliveries of each kind know those of their own
+    lanes alone: to another kind, the events that the first one delivered would be missing.
+    """
+    return [
+        f"faust.yml: integration {each.id} is of kind {each.kind} and was of kind {was}: an id keeps its kind. Make it {was} "
+        f"again, or give what is of kind {each.kind} another id"
+        for each in kept.file.values()
+        if (was := kept.kinds.get(each.id, each.kind)) != each.kind
     ]
 
 

@@ -8,11 +8,11 @@ from pipeline.config.schema import Settings
 from pipeline.errors import CodecError, ConflictError, InvalidChangeError, NotFoundError
 from pipeline.integrations import kept as keeping
 from pipeline.integrations.audit import Actor, differences, entry_by
-from pipeline.integrations.changes import ACTIONS, Change, Decided, decide, missing_kinds, recorded
+from pipeline.integrations.changes import ACTIONS, Change, Decided, changed_kinds, decide, missing_kinds, recorded
 from pipeline.integrations.kept import Kept
 from pipeline.integrations.reading import read_integration
 from pipeline.integrations.secrets import KEEP
-from pipeline.integrations.stored import Stored, audit_key, encode_row, parse_key, stored_key
+from pipeline.integrations.stored import KindRow, Stored, audit_key, encode_row, kind_key, parse_key, stored_key
 from pipeline.model.section import Origin
 
 ANA = Actor("ana", "admin", "10.1.2.3")
@@ -120,6 +120,28 @@ def test_the_kinds_of_the_files_integrations_are_written_down_once() -> None:
     without_file = Kept()
     without_file.take([row for group in missing_kinds(Kept(in_file("crm"))) for row in group])
     assert without_file.snapshot().kind_of("crm") == "http"
+
+
+def test_an_integration_of_the_file_keeps_its_kind_also_after_it_was_removed() -> None:
+    kept = Kept()
+    applied(kept, "create", "crm", http("crm"))
+    applied(kept, "create", "erp", http("erp"))
+    applied(kept, "delete", "erp")
+    file = [read_integration(http(name, kind="grpc", url="grpcs://crm.example"), None) for name in ("crm", "erp")]
+    later = Kept(file)
+    later.take([(kind_key(name), encode_row(KindRow(kind))) for name, kind in kept.kinds.items()])
+    assert changed_kinds(later) == [
+        f"faust.yml: integration {name} is of kind grpc and was of kind http: an id keeps its kind. Make it http again, "
+        "or give what is of kind grpc another id"
+        for name in ("crm", "erp")
+    ]
+    assert missing_kinds(later) == [], "what it was is not forgotten"
+
+
+def test_an_integration_of_the_file_that_is_new_or_of_the_same_kind_is_right() -> None:
+    kept = Kept(in_file("crm", "erp"))
+    kept.take([(kind_key("crm"), encode_row(KindRow("http")))])
+    assert changed_kinds(kept) == []
 
 
 def test_every_mistake_is_named_by_its_key() -> None:
