@@ -3,18 +3,22 @@
 import math
 from collections import deque
 from collections.abc import Iterator
-from itertools import chain, islice
+from typing import Final
 
 from pipeline.delivery.endpoint import Endpoint, is_other_address
 from pipeline.delivery.gate import Gate
 from pipeline.delivery.pending import PendingBatch, PendingLane
 from pipeline.model.batch import Batch, integration_of
 
+FIRST_TRIES_A_RETRY: Final = 3
+"""So many first tries go before a retry that is due. What is new has the better chance; but a lane that is behind is never without
+it, and would park what failed once without having tried it again."""
+
 
 class Lane:
     """The queue of a lane, in memory. Batches that wait for their next try are in the core's timer, not here.
 
-    An unordered lane offers first tries before retries. An ordered lane has one batch under way, and while that waits for
+    An unordered lane offers first tries before retries, a few to each. An ordered lane has one batch under way, and while that waits for
     its next try (``is_paused``) it offers nothing.
     """
 
@@ -42,6 +46,7 @@ class Lane:
         "recent_bytes",
         "retries",
         "spent_bytes",
+        "times_passed_over",
         "to_give_up",
         "turn_due_s",
     )
@@ -58,6 +63,7 @@ class Lane:
         self.max_wait_s = integration.max_wait_s if integration else 0.0
         self.first_tries: deque[PendingBatch] = deque()
         self.retries: deque[PendingBatch] = deque()
+        self.times_passed_over = 0
         self.to_give_up: deque[tuple[PendingBatch, str]] = deque()
         self.in_flight = 0
         self.is_paused = False
@@ -97,13 +103,18 @@ class Lane:
         """The batch to try next, if one may be tried now."""
         if self.in_flight >= self.gate.cap or self.is_paused:
             return None
-        if self.first_tries:
-            return self.first_tries[0]
-        return self.retries[0] if self.retries else None
+        if self._is_retry_next(len(self.first_tries), len(self.retries), self.times_passed_over):
+            return self.retries[0]
+        return self.first_tries[0] if self.first_tries else None
 
     def pop(self) -> None:
         """The head goes under way."""
-        (self.first_tries or self.retries).popleft()
+        if self._is_retry_next(len(self.first_tries), len(self.retries), self.times_passed_over):
+            self.retries.popleft()
+            self.times_passed_over = 0
+        else:
+            self.first_tries.popleft()
+            self.times_passed_over = self.times_passed_over + 1 if self.retries else 0
 
     def add(self, pending: PendingBatch) -> None:
         """A batch whose turn comes after those that are here."""
@@ -133,7 +144,19 @@ class Lane:
 
     def upcoming(self, count: int) -> Iterator[PendingBatch]:
         """The next ``count`` batches in the order of their turns."""
-        return islice(chain(self.first_tries, self.retries), count)
+        first_tries, retries = iter(self.first_tries), iter(self.retries)
+        firsts_left, retries_left, passed_over = len(self.first_tries), len(self.retries), self.times_passed_over
+        for _ in range(min(count, firsts_left + retries_left)):
+            if self._is_retry_next(firsts_left, retries_left, passed_over):
+                retries_left, passed_over = retries_left - 1, 0
+                yield next(retries)
+            else:
+                firsts_left, passed_over = firsts_left - 1, passed_over + 1 if retries_left else 0
+                yield next(first_tries)
+
+    @staticmethod
+    def _is_retry_next(first_tries: int, retries: int, times_passed_over: int) -> bool:
+        return retries > 0 and (first_tries == 0 or times_passed_over >= FIRST_TRIES_A_RETRY)
 
     def take_expired(self, now: float) -> list[PendingBatch]:
         """Remove and return what has waited too long, ``now`` being UNIX seconds."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.delivery.lane import FIRST_TRIES_A_RETRY
 from pipeline.delivery.limits import DeliveryLimits
 from pipeline.delivery.pending import size_of
 from tests.support.delivering import NOT_FOUND, OK, UNAVAILABLE, delivering, ids, integration
@@ -39,7 +40,7 @@ async def test_a_retry_pause_holds_no_place():
         assert it.sink().tries[3:] == ["crm:0-10"]
 
 
-async def test_first_tries_go_before_retries():
+async def test_a_few_first_tries_go_before_a_retry():
     async with delivering(integration("crm", max_in_flight=1)) as it:
         it.sink().answers.append(UNAVAILABLE)
         it.send(batches=1)
@@ -134,6 +135,22 @@ async def test_one_slot_goes_round_all_lanes():
             turns.append(name)
             it.sink(name).answer()
         assert [sorted(turns[start : start + 5]) for start in (0, 5, 10)] == [names] * 3
+
+
+async def test_a_lane_that_is_behind_tries_again_what_failed():
+    async with delivering(integration("crm", max_in_flight=1)) as it:
+        it.sink().answers.append(UNAVAILABLE)
+        it.send()
+        await it.calm()
+        it.sink().hangs = True
+        it.send(batches=9)
+        await it.pass_time(1)
+        for _ in range(9):
+            it.sink().answer()
+            await it.calm()
+        assert it.sink().tries.index("crm:0-10", 1) == 1 + 1 + FIRST_TRIES_A_RETRY, (
+            "one was under way when it became due"
+        )
 
 
 async def test_a_batch_larger_than_a_turn_still_gets_its_turn():
