@@ -16,7 +16,7 @@ from pipeline.metrics import Metrics
 from pipeline.model.integration import Integration
 from pipeline.model.placement import partition_of
 from pipeline.net.client import HttpClient
-from pipeline.notices.delivery import DeliveryNotices, WaitWatch
+from pipeline.notices.delivery import DeliveryNotices, WaitWatch, look_every_s
 from pipeline.notices.notice import Notice, encode_notice
 from pipeline.notices.notices import Notices
 from pipeline.notices.webhook import NoticeWebhook
@@ -25,7 +25,6 @@ from pipeline.sinks.base import USER_AGENT
 log = structlog.get_logger(__name__)
 
 SEND_EVERY_S = 0.5
-LOOK_EVERY_S = 60.0
 STOP_S = 2.0
 """How long a worker that stops gives what it has still to tell; a stop must not depend on an endpoint."""
 
@@ -57,7 +56,7 @@ class NoticeSender:
         self._sending: asyncio.Future[Any] | None = None
 
     def watch(self, read_lanes: Callable[[], Iterable[LaneView]]) -> None:
-        """Look at these lanes once a minute."""
+        """Look at these lanes once a minute, and more often where an integration's ``max_wait`` is short."""
         self._read_lanes = read_lanes
 
     def integrations_changed(self, changes: Mapping[str, Integration | None]) -> None:
@@ -103,7 +102,7 @@ class NoticeSender:
 
     async def _look_regularly(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(look_every_s(self._max_wait_s.values()))
             self._watch.check(self._read_lanes())
 
     def _send_now(self) -> "asyncio.Future[Any]":

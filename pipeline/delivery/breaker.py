@@ -48,7 +48,8 @@ class BreakerRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class Change:
     """A breaker went from one state to another, with the reason in words. ``next_probe_at`` is 0 unless it is open now.
 
-    ``was`` tells an endpoint that fails anew (from ``CLOSED``) from one that still fails (from ``PROBING``).
+    ``was`` tells an endpoint that fails anew (from ``CLOSED``) from one that still fails (from ``PROBING``). ``is_hoped_for`` says of
+    a breaker that closed that no try has shown the endpoint at work: somebody wants it tried.
     """
 
     state: BreakerState
@@ -56,6 +57,7 @@ class Change:
     reason: str
     opened_at: float = 0.0
     next_probe_at: float = 0.0
+    is_hoped_for: bool = False
 
 
 def endpoint_works(outcome: Outcome) -> bool:
@@ -156,7 +158,10 @@ class Breaker:
         if not self._settings.enabled:
             return None
         if succeeded:
-            return self._close(now)
+            row = self._row
+            return self._close(
+                f"the endpoint takes batches again, after {now - row.opened_at:.0f} s and {row.failures} failures"
+            )
         row, was = self._row, self.state
         if was is not BreakerState.CLOSED and not self._is_probe(started_at):
             return None
@@ -184,9 +189,9 @@ class Breaker:
             return False
         return row.has_exhausted or now - row.failing_since >= self._settings.after_s
 
-    def close(self, now: float, reason: str) -> Change | None:
-        """Somebody closes it by hand, or the integration was changed."""
-        return self._close(now, reason)
+    def close(self) -> Change | None:
+        """Somebody closes it by hand."""
+        return self._close("resumed by hand", is_hoped_for=True)
 
     def use(self, settings: BreakerSettings) -> None:
         """Go by other settings from now on; where they disable the breaker it is closed."""
@@ -216,12 +221,9 @@ class Breaker:
             self._row.next_probe_at,
         )
 
-    def _close(self, now: float, reason: str = "") -> Change | None:
+    def _close(self, reason: str, *, is_hoped_for: bool = False) -> Change | None:
         row, was = self._row, self.state
         self._row = BreakerRow()
         if was is BreakerState.CLOSED:
             return None
-        reason = (
-            reason or f"the endpoint takes batches again, after {now - row.opened_at:.0f} s and {row.failures} failures"
-        )
-        return Change(BreakerState.CLOSED, was, reason, row.opened_at)
+        return Change(BreakerState.CLOSED, was, reason, row.opened_at, is_hoped_for=is_hoped_for)

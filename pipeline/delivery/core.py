@@ -221,7 +221,7 @@ class DeliveryCore:
         if name in owned.state.lanes:
             pending_lane = owned.state.touch(name)
             lane = owned.lanes.get(name) or self._lane(partition, owned, pending_lane)
-            change = lane.gate.resume(self._clock.wall_s())
+            change = lane.gate.resume()
             if change is not None:
                 self._observer.breaker_changed(name, change)
             self._rotation.add(lane)

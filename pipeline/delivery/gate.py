@@ -142,16 +142,22 @@ class Gate:
             outcome, last_delivered_at=self._last_delivered_at, tried_before_at=pending.tried_at, now=now
         )
 
-    def halt(self) -> None:
-        """The endpoint is gone: nothing more is sent to this address before somebody resumes the lane."""
-        assert self._endpoint is not None, "it was tried"
-        self._pending.halted_for = _fingerprint(self._endpoint.integration.url)
+    @property
+    def is_halted(self) -> bool:
+        """Whether the endpoint said that it is gone."""
+        return bool(self._pending.halted_for)
 
-    def resume(self, now: float) -> Change | None:
+    @property
+    def address(self) -> str:
+        """What stands for the endpoint's address in the rows of lanes that are halted for it."""
+        assert self._endpoint is not None, "it was tried"
+        return _fingerprint(self._endpoint.integration.url)
+
+    def resume(self) -> Change | None:
         """Somebody says that the endpoint is to be tried again."""
         self._pending.halted_for = ""
         self._pause = LanePause()
-        change = self._breaker.close(now, "resumed by hand") if self._breaker is not None else None
+        change = self._breaker.close() if self._breaker is not None else None
         self._keep()
         return change
 

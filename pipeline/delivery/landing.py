@@ -13,7 +13,7 @@ from pipeline.delivery.rows import Fate
 from pipeline.delivery.schedule import INTEGRATION_REMOVED, Decision, decide, fate_of_what_gives_up
 from pipeline.delivery.timer import DueTimer
 from pipeline.model.attempt import Hint, Outcome, Verdict
-from pipeline.model.batch import Batch
+from pipeline.model.batch import Batch, Purpose, integration_of, purpose_of
 from pipeline.model.ranges import Ranges, count_of, halves, without
 
 
@@ -85,7 +85,7 @@ class Landing:
 
     def _settle_rest(self, lane: Lane, pending: PendingBatch, outcome: Outcome, decision: Decision) -> None:
         if decision.fate is None and outcome.hint is Hint.GONE:
-            lane.gate.halt()
+            self._halt(lane)
             self._endings.retried_at(lane, pending, 0.0)
             lane.put_back(pending)
             self._observer.halted(lane.name, outcome.detail)
@@ -107,6 +107,22 @@ class Landing:
             others = without(pending.ranges, events)
             pending = self._endings.split(lane, pending, body, body.only(events), body.only(others))
         self._endings.give_up(lane, pending, self._body(pending), fate, f"refused: {detail}")
+
+    def _halt(self, lane: Lane) -> None:
+        """The endpoint is gone: no lane of the integration sends more to that address before somebody resumes it.
+
+        Lanes on other workers hear it from the endpoint themselves, each with its next try. What a test event hears is no
+        word on others, nor the other way round.
+        """
+        if lane.gate.is_halted:
+            return
+        lane.pending.halted_for = lane.gate.address
+        if purpose_of(lane.name) is Purpose.TEST:
+            return
+        for owned in self._endings.partitions.values():
+            for name in owned.state.lanes:
+                if integration_of(name) == lane.integration_id and purpose_of(name) is not Purpose.TEST:
+                    owned.state.touch(name).halted_for = lane.gate.address
 
     def _cut(self, lane: Lane, pending: PendingBatch) -> None:
         """The batch is too large: its halves are tried at once, each as a batch of its own."""

@@ -256,7 +256,7 @@ class Integration(Section):
         description="The integration's name, unique. It is part of every batch id, "
         "so a changed id is a new integration that starts at number 0."
     )
-    kind: str = Field(description="What the endpoint speaks.")
+    kind: str = Field(description="What the endpoint speaks. An id keeps its kind: for another one choose another id.")
     url: str = Field(
         description="Where batches go, with scheme and host. Credentials do not belong in it: use `authorization`."
     )
@@ -289,7 +289,9 @@ class Integration(Section):
         ge=1,
         le=64,
         description="Into how many lanes, each with its own sequence, windows and order, the events are spread by user. More than "
-        "one lets several workers deliver for a hot integration; each user's events keep their order.",
+        "one lets several workers deliver for a hot integration; each user's events keep their order. Another number spreads the "
+        "users anew: what is still open or waiting by then may arrive after newer events of the same user. Where that matters, "
+        "change it while `distributary ledger` shows nothing of the integration open or waiting.",
     )
     max_in_flight: Count = Field(
         4,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pipeline.clock import Clock
-from pipeline.delivery.breaker import BreakerState, Change
+from pipeline.delivery.breaker import BreakerState, Change, endpoint_works
 from pipeline.delivery.pending import PARKED_KEPT_S
 from pipeline.delivery.rows import Fate
 from pipeline.delivery.views import LaneView
@@ -23,6 +23,18 @@ EXPIRY_WARNING_S: Final = 86_400.0
 """How long before its end the time is told in which a parked batch can be replayed."""
 
 
+LOOK_EVERY_S: Final = 60.0
+SHORTEST_LOOK_S: Final = 1.0
+
+
+def look_every_s(max_wait_s: Iterable[float]) -> float:
+    """How often to look for batches that have waited for long: twice at least before the shortest ``max_wait`` is over.
+
+    But not more than once a second: of a ``max_wait`` of a few seconds nothing may be told before it is over.
+    """
+    return max(SHORTEST_LOOK_S, min(LOOK_EVERY_S, (1 - LONG_WAIT) / 2 * min(max_wait_s, default=LOOK_EVERY_S * 6)))
+
+
 class DeliveryNotices:
     """A ``DeliveryObserver`` that tells people; one for all delivery cores of a worker.
 
@@ -32,9 +44,14 @@ class DeliveryNotices:
     def __init__(self, notices: Notices) -> None:
         self._notices = notices
         self._refused: Counter[str] = Counter()
+        self._hoped_for: set[str] = set()
+        """Lanes whose breaker was closed by hand, and which have not been seen at work since."""
 
     def attempted(self, lane: str, attempt: int, outcome: Outcome, next_at: float | None) -> None:  # noqa: ARG002 the protocol's signature
-        """A try ended: five in a row that refuse the credentials are told."""
+        """A try ended: five in a row that refuse the credentials are told, and a lane at work that was only hoped to be."""
+        if lane in self._hoped_for and endpoint_works(outcome):
+            self._hoped_for.discard(lane)
+            self._tell(lane, Cause.BREAKER_CLOSED, f"lane {lane}: it was resumed by hand")
         integration = integration_of(lane)
         if outcome.hint is not Hint.UNAUTHORIZED:
             self._refused.pop(integration, None)
@@ -67,9 +84,12 @@ class DeliveryNotices:
         )
 
     def breaker_changed(self, lane: str, change: Change) -> None:
-        """A breaker opened or closed; probes that fail are part of being open."""
+        """A breaker opened or closed; probes that fail are part of being open, and so is what is closed by hand and fails again."""
+        self._hoped_for.discard(lane)
         if change.state is BreakerState.OPEN and change.was is BreakerState.CLOSED:
             self._tell(lane, Cause.BREAKER_OPENED, f"lane {lane}: {change.reason}")
+        elif change.is_hoped_for:
+            self._hoped_for.add(lane)
         elif change.state is BreakerState.CLOSED:
             self._tell(lane, Cause.BREAKER_CLOSED, f"lane {lane}: {change.reason}")
 
@@ -107,7 +127,7 @@ class WaitWatch:
         self._found: set[tuple[Cause, str]] = set()
 
     def check(self, lanes: Iterable[LaneView]) -> None:
-        """Look at every lane; to be called once a minute or so."""
+        """Look at every lane; to be called as often as ``look_every_s`` says."""
         now = self._clock.wall_s()
         found: set[tuple[Cause, str]] = set()
         for view in lanes:

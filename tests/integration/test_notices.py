@@ -128,7 +128,7 @@ async def test_a_webhook_that_hangs_holds_up_neither_the_topic_nor_the_stop(brok
 
 
 async def test_a_worker_that_cannot_look_at_its_lanes_says_so_and_goes_on_sending(broker, name, tmp_path, monkeypatch):
-    monkeypatch.setattr(sender_module, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(sender_module, "look_every_s", lambda _max_wait_s: 0.01)
     app = await app_with_topics(broker, name, tmp_path)
 
     def broken() -> list:

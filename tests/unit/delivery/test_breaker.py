@@ -196,8 +196,8 @@ def test_a_disabled_breaker_stays_closed_also_where_it_was_stored_open():
 
 
 def test_somebody_can_close_it():
-    change = opened().close(NOW + 11, "resumed")
-    assert (change.state, change.reason) == (BreakerState.CLOSED, "resumed")
+    change = opened().close()
+    assert (change.state, change.reason, change.is_hoped_for) == (BreakerState.CLOSED, "resumed by hand", True)
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,38 @@ async def test_an_endpoint_that_is_gone_is_not_asked_again_and_nothing_is_parked
         assert (it.lane().waiting_batches, it.lane().is_halted) == (0, False)
 
 
+async def test_an_endpoint_that_is_gone_gets_no_more_from_any_lane_of_its_integration():
+    async with delivering(integration("crm"), integration("erp")) as it:
+        for lane in ("crm", "crm~1", "crm~backfill", "erp"):
+            it.send(lane)
+        await it.calm()
+        it.sink("crm").tries.clear()
+        it.sink("crm").otherwise = GONE
+        it.send("crm~1")
+        await it.calm()
+        it.sink("crm").otherwise = OK
+        for lane in ("crm", "crm~backfill", "crm~test", "erp"):
+            it.send(lane)
+        await it.calm()
+        assert it.sink("crm").tries == ["crm~1:10-20", "crm~test:0-10"]
+        assert len(it.sink("erp").tries) == 2
+        assert it.watcher.halted_lanes == ["crm~1"], "it is told once"
+        await it.write()
+        await it.restart()
+        await it.pass_time(60)
+        assert len(it.sink("crm").tries) == 2, "each lane's row knows"
+
+
+async def test_a_test_event_that_finds_an_endpoint_gone_halts_no_other_lane():
+    async with delivering(integration("crm")) as it:
+        it.sink().answers.append(GONE)
+        it.send("crm~test")
+        await it.calm()
+        it.send("crm")
+        await it.calm()
+        assert it.sink().tries == ["crm~test:0-10", "crm:0-10"]
+
+
 async def test_another_address_is_asked_although_the_one_before_is_gone():
     async with delivering(integration("crm")) as it:
         it.sink().otherwise = GONE

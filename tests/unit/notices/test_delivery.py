@@ -8,7 +8,7 @@ from pipeline.delivery.observers import DeliveryObservers
 from pipeline.delivery.rows import Fate
 from pipeline.delivery.views import LaneView
 from pipeline.model.attempt import Hint, Outcome, Verdict
-from pipeline.notices.delivery import REFUSED_IN_A_ROW, DeliveryNotices, WaitWatch
+from pipeline.notices.delivery import REFUSED_IN_A_ROW, DeliveryNotices, WaitWatch, look_every_s
 from pipeline.notices.notice import Cause, Notice
 from pipeline.notices.notices import Notices
 
@@ -50,6 +50,33 @@ def test_a_breaker_that_opens_and_closes_is_told_twice(deliveries, notices):
     deliveries.breaker_changed("crm", opened(BreakerState.PROBING))
     deliveries.breaker_changed("crm", closed())
     assert told(notices) == [Cause.BREAKER_OPENED, Cause.BREAKER_CLOSED]
+
+
+def hoped_for() -> Change:
+    return Change(BreakerState.CLOSED, BreakerState.OPEN, "resumed by hand", 1.0, is_hoped_for=True)
+
+
+def test_a_breaker_that_is_closed_by_hand_is_told_when_the_endpoint_is_at_work(deliveries, notices):
+    deliveries.breaker_changed("crm", opened())
+    deliveries.breaker_changed("crm", hoped_for())
+    deliveries.attempted("crm", 2, UNAUTHORIZED, None)
+    deliveries.attempted("crm~1", 1, OK, None)
+    assert told(notices) == [Cause.BREAKER_OPENED]
+    deliveries.attempted("crm", 3, OK, None)
+    deliveries.attempted("crm", 1, OK, None)
+    (notice,) = notices.take()
+    assert (notice.cause, notice.detail) == (Cause.BREAKER_CLOSED, "lane crm: it was resumed by hand")
+
+
+def test_a_breaker_that_is_closed_by_hand_in_vain_is_still_told_as_open(deliveries, notices, clock):
+    deliveries.breaker_changed("crm", opened())
+    deliveries.breaker_changed("crm", hoped_for())
+    deliveries.breaker_changed("crm", opened())
+    assert told(notices) == [Cause.BREAKER_OPENED]
+    clock.move(HOUR_S)
+    assert told(notices) == [Cause.BREAKER_OPENED]
+    deliveries.attempted("crm", 1, OK, None)
+    assert told(notices) == [], "that it works, the breaker says when it closes"
 
 
 def test_a_notice_names_the_lane_and_the_reason(deliveries, notices):
@@ -160,6 +187,13 @@ def test_what_does_not_wait_or_has_no_integration_any_more_is_not_told(clock, no
     watch = WaitWatch(notices, clock, {"crm": HOUR_S})
     watch.check([lane("crm", None), lane("removed", 1.0), lane("crm~test", 1.0)])
     assert told(notices) == []
+
+
+@pytest.mark.parametrize(
+    ("max_wait_s", "every_s"), [([], 60), ([3 * 24 * HOUR_S], 60), ([HOUR_S, 60.0], 10), ([15.0], 2.5), ([1.0], 1)]
+)
+def test_the_shorter_a_batch_may_wait_the_more_often_it_is_looked_at(max_wait_s, every_s):
+    assert look_every_s(max_wait_s) == pytest.approx(every_s)
 
 
 def test_a_batch_that_goes_on_waiting_is_told_once_an_hour(clock, notices):
