@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pipeline.errors import LocalServerError
 from pipeline.local.process import ProcessMark
 
 STATE_FILE = "state.json"
@@ -36,7 +37,7 @@ class State:
 
     @classmethod
     def load(cls, folder: Path) -> "State":
-        """Read the state of ``folder``."""
+        """Read the state of ``folder``; raises LocalServerError where it is no folder, or not one for this user."""
         try:
             document = json.loads((folder / STATE_FILE).read_bytes())
             if document["version"] != _VERSION:
@@ -44,6 +45,10 @@ class State:
             return cls({name: _server_of(entry) for name, entry in document["servers"].items()})
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return cls()
+        except OSError as error:
+            raise LocalServerError(
+                f"{folder}: cannot be read ({error.strerror}); set DISTRIBUTARY_HOME to a folder that can"
+            ) from None
 
     def save(self, folder: Path) -> None:
         """Write the state of ``folder`` in one step, so that a reader sees the old or the new."""

@@ -3,6 +3,7 @@ import os
 
 import pytest
 
+from pipeline.errors import LocalServerError
 from pipeline.local.process import ProcessMark
 from pipeline.local.state import STATE_FILE, ServerState, State
 
@@ -36,6 +37,12 @@ def test_a_folder_without_a_state_file_has_no_servers(tmp_path):
 def test_an_unreadable_state_file_reads_as_no_servers(tmp_path, content):
     (tmp_path / STATE_FILE).write_bytes(content)
     assert State.load(tmp_path) == State()
+
+
+def test_a_folder_that_is_none_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(LocalServerError, match=f"{tmp_path / 'file'}: .*set DISTRIBUTARY_HOME"):
+        State.load(tmp_path / "file")
 
 
 def test_a_server_runs_only_while_it_and_its_supervisor_do():
