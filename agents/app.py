@@ -13,7 +13,7 @@ from typing import Any
 import faust
 import structlog
 
-from agents import deliver, observe, route, window
+from agents import data_directory, deliver, observe, route, window
 from agents.endpoints import Endpoints
 from agents.engine import Chunk, ChunkApp
 from agents.inbound import stage as inbound_stage
@@ -37,7 +37,7 @@ from pipeline.config.schema import Settings
 from pipeline.delivery.core import DeliveryCore
 from pipeline.delivery.observers import DeliveryObservers
 from pipeline.ingest.route import Router
-from pipeline.local.servers import LocalServers, default_directory
+from pipeline.local.servers import LocalServers
 from pipeline.metrics import Metrics, catalogue
 from pipeline.net.client import HttpClient
 from pipeline.sinks.base import SinkContext
@@ -162,7 +162,7 @@ def make_app(settings: Settings, brokers: str, redis_url: str = "") -> WorkerApp
         on_chunk=on_chunk,
         broker=";".join(f"kafka://{broker}" for broker in brokers.split(",")),
         store=settings.store,
-        datadir=os.environ.get("F_DATADIR") or default_directory() / "data",
+        datadir=data_directory.chosen(),
         topic_partitions=settings.partitions,
         topic_disable_leader=True,
         table_standby_replicas=0,

@@ -5,6 +5,7 @@
     DistributaryError                what went wrong, where, and what to do about it
     ├── ConfigError                  faust.yml or the environment is wrong: the start stops, all errors at once
     ├── LocalServerError             the local Kafka or Redis cannot be had or does not answer
+    ├── DataDirectoryError           a worker's data directory is in use, somebody else's, broken or cannot be written: it is let be
     ├── PoisonError                  one source record is unusable: it goes to the dead letters, the worker goes on
     ├── CodecError                   a record of one of our own topics or tables cannot be read: the worker stops
     ├── BatchGoneError               retention removed a batch that still waited: it is discarded, the worker goes on
@@ -47,6 +48,10 @@ class ConfigError(DistributaryError):
 
 class LocalServerError(DistributaryError):
     """The local Kafka or Redis cannot be installed, started or reached."""
+
+
+class DataDirectoryError(DistributaryError):
+    """The directory of a worker's tables is in use by another process, belongs to another app or cluster, or is broken."""
 
 
 class PoisonError(DistributaryError):

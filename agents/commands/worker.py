@@ -1,25 +1,25 @@
 """``distributary worker``: Faust's worker, with servers of its own where none are named."""
 
 import asyncio
-import fcntl
 import logging
 import os
 import socket
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import click
 from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 from faust.cli.faust import cli as faust_cli
 
+from agents import data_directory
 from agents.commands import fausts
 from agents.rates import needs_redis
 from agents.settings import current
 from pipeline.config.schema import Settings
-from pipeline.local.servers import addresses_or_start, default_directory
+from pipeline.local.servers import addresses_or_start
 from pipeline.sinks.readiness import require_ready
 
 DEFAULT_WEB_PORT = 6066
@@ -40,12 +40,13 @@ def _start(**options: Any) -> Any:
         os.environ["KAFKA_BROKERS"] = addresses.kafka
         if "redis" in needed:
             os.environ["REDIS_URL"] = addresses.redis
-        folder = Path(os.environ.get("F_DATADIR") or default_directory() / "data")
         _choose_web(options, settings)
         if options.get("with_web", True):
             _check_port(options["web_bind"], options.get("web_port") or DEFAULT_WEB_PORT)
-        _own(folder)
-        asyncio.run(_reach(addresses.kafka))
+        folder = data_directory.chosen()
+        data_directory.take(folder, advice="give each worker a --datadir of its own")
+        cluster = asyncio.run(_reach(addresses.kafka))
+        data_directory.claim(folder, data_directory.Owner(settings.app, cluster))
         return click.get_current_context().invoke(_fausts, **options)
 
 
@@ -88,31 +89,28 @@ def _check_port(host: str, port: int) -> None:
         ) from error
 
 
-def _own(folder: Path) -> None:
-    """Take the data directory for this process; the lock lasts as long as it does."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise click.ClickException(
-            f"cannot use the data directory {folder}: {error.strerror}; choose another --datadir"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise click.ClickException(
-            f"the data directory {folder} is in use by another worker: give each worker a --datadir of its own"
-        ) from error
+class _Cluster(ClusterMetadata):
+    """What a broker says of its cluster, with the id, which aiokafka does not keep."""
+
+    cluster_id: str | None = None
+
+    def update_metadata(self, metadata: Any) -> None:
+        self.cluster_id = getattr(metadata, "cluster_id", None)  # answers of very old brokers have none
+        super().update_metadata(metadata)
 
 
-async def _reach(brokers: str) -> None:
-    """Wait for a broker that answers, so that workers may be started before it; raises ``KafkaError`` after a minute."""
+async def _reach(brokers: str) -> str | None:
+    """Wait for a broker that answers, so that workers may be started before it; gives the id of its cluster, if it has one.
+
+    Raises ``KafkaError`` after a minute.
+    """
     deadline_s = time.monotonic() + REACH_S
     is_told = False
     while True:
         client = AIOKafkaClient(bootstrap_servers=brokers)
+        client.cluster = cluster = _Cluster()
         try:
-            return await client.bootstrap()
+            await client.bootstrap()
         except KafkaError:
             if time.monotonic() >= deadline_s:
                 raise
@@ -120,6 +118,8 @@ async def _reach(brokers: str) -> None:
                 click.echo(f"waiting for Kafka at {brokers}, up to {REACH_S:.0f} s", err=True)
                 is_told = True
             await asyncio.sleep(REACH_PAUSE_S)
+        else:
+            return cluster.cluster_id
         finally:
             await client.close()
 
