@@ -1,16 +1,19 @@
 """Faust's own commands and options, told in this project's words."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 from faust.cli.faust import cli as faust_cli
 
+from agents import data_directory
+
 HELP = {
     "agents": "List the stages.",
     "tables": "List the tables.",
-    "reset": "Delete this machine's tables from the data directory.\n\nThe next start reads them again from Kafka.",
+    "reset": "Delete this machine's tables from the data directory.\n\nThe next start reads them again from Kafka. A worker "
+    "that uses the directory must be stopped before.",
 }
 
 
@@ -31,5 +34,17 @@ def commands() -> list[click.Command]:
     for name, words in HELP.items():
         command = copy.copy(faust_cli.commands[name])
         command.help, command.short_help = words, words.partition("\n")[0]
+        if name == "reset":
+            command.callback = _alone(command.callback)
         found.append(command)
     return found
+
+
+def _alone(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """The same where no worker uses the data directory; a refusal where one does."""
+
+    def run(*arguments: Any, **options: Any) -> Any:
+        data_directory.take(data_directory.chosen(), advice="stop it first")
+        return callback(*arguments, **options)
+
+    return run

@@ -4,6 +4,7 @@ import shutil
 
 import click
 
+from agents import data_directory
 from pipeline.local.servers import LocalServers, default_directory
 
 
@@ -55,9 +56,13 @@ def status() -> None:
 def reset() -> None:
     """Stop both and delete their data.
 
-    The workers' tables beside it go too.
+    The workers' tables beside it go too; a worker that uses them must be
+    stopped before.
     """
+    tables = default_directory() / "data"
+    if tables.exists():
+        data_directory.take(tables, advice="stop it first")
     _servers().reset()
     # Tables that know more than their changelogs would be wrong.
-    shutil.rmtree(default_directory() / "data", ignore_errors=True)
+    shutil.rmtree(tables, ignore_errors=True)
     click.echo("stopped and emptied")

@@ -1,11 +1,13 @@
 """The command line as a person or a script meets it."""
 
 import asyncio
+import fcntl
 import os
 import secrets
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -188,6 +190,44 @@ def test_local_status_of_nothing_says_so_and_fails(shell: Shell):
     status, lines, _ = shell.run("local", "status")
     assert status == 1
     assert [line.split()[-2] for line in lines] == ["stopped", "stopped"]
+
+
+@pytest.mark.parametrize("command", [["local", "status"], ["local", "reset"], ["ledger"]], ids=" ".join)
+def test_a_home_that_is_no_folder_is_one_line(shell: Shell, command: list[str]):
+    shell.write("faust.yml", "app: test\n")
+    home = shell.environment["DISTRIBUTARY_HOME"] = str(shell.write("file", ""))
+    status, out, (line,) = shell.run(*command)
+    assert (status, out) == (1, [])
+    assert line.startswith(f"{home}: ")
+    assert "DISTRIBUTARY_HOME" in line
+
+
+@pytest.fixture
+def busy(shell: Shell) -> Iterator[Path]:
+    """The default data directory with a table in it, and a worker that uses it."""
+    tables = shell.folder / "home" / "data"
+    (tables / "v1" / "tables").mkdir(parents=True)
+    (tables / "v1" / "tables" / "row").touch()
+    with (tables / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield tables
+
+
+@pytest.mark.parametrize("command", [["reset"], ["local", "reset"]], ids=" ".join)
+def test_tables_of_a_worker_that_runs_are_not_deleted(shell: Shell, busy: Path, command: list[str]):
+    shell.write("faust.yml", "app: test\n")
+    assert shell.run(*command) == (1, [], [f"the data directory {busy} is in use by a worker: stop it first"])
+    assert (busy / "v1" / "tables" / "row").exists()
+
+
+@pytest.mark.parametrize("command", [["reset"], ["local", "reset"]], ids=" ".join)
+def test_tables_are_deleted_where_no_worker_runs(shell: Shell, command: list[str]):
+    shell.write("faust.yml", "app: test\n")
+    tables = shell.folder / "home" / "data" / "v1" / "tables"
+    tables.mkdir(parents=True)
+    (tables / "row").touch()
+    assert shell.run(*command)[0] == 0
+    assert not tables.exists()
 
 
 @pytest.mark.parametrize("command", [["ledger"], ["send", "-"]], ids=" ".join)
