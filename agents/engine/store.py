@@ -19,11 +19,15 @@ from faust.types.tuples import TP
 
 from agents.engine.claim import CLAIM_KEY, sift, warn_of_late
 from agents.engine.packing import RowGroup
+from pipeline.errors import DataDirectoryError
 
 _OWN_PREFIX = b"\0"
 _WRITER_KEY = b"\0writer"
 _LATE_PREFIX = b"\0late\0"
 """Rows of the store alone, not of the changelog: keys of late rows that are still to be written again."""
+
+_BROKEN = ("Corruption: ", "No such file or directory")
+"""What RocksDB says where a file of a database cannot be read, or is missing."""
 
 ROCKSDB_OPTIONS = {
     # Faust's defaults suit one large database; a worker here has dozens of small ones (tables x partitions).
@@ -198,6 +202,19 @@ class RocksStore(faust_rocksdb.Store, PartitionedStore):
         for key in keys:
             batch.delete(_LATE_PREFIX + key)
         self._db_for_partition(partition).write(batch)
+
+    def _open_for_partition(self, partition: int) -> Any:
+        """Open a partition's database, or make it; raises DataDirectoryError where its files are broken."""
+        try:
+            return super()._open_for_partition(partition)
+        except Exception as error:  # rocksdict has no class of its own for what RocksDB says
+            if not any(sign in str(error) for sign in _BROKEN):
+                raise
+            path = self.partition_path(partition)
+            raise DataDirectoryError(
+                f"{path}: the database of this table is broken ({error}); delete this folder and start again: what it held is "
+                "read again from Kafka"
+            ) from error
 
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Any, to_value: Any) -> None:
         """Apply recovered changelog chunks."""
