@@ -20,6 +20,7 @@ from agents.inbound import stage as inbound_stage
 from agents.inbound.listening import Listening
 from agents.integrations import Integrations
 from agents.notices import NoticeSender
+from agents.own_topics import ensure_own_topics
 from agents.rates import Rates, needs_redis
 from agents.readback import BatchReader
 from agents.settings import current
@@ -65,6 +66,7 @@ class LoggingWorker(faust.Worker):
 class WorkerApp(ChunkApp):
     """A worker: the chunk engine, and what its stages need opened before and closed after them."""
 
+    brokers: str
     client: HttpClient
     integrations: Integrations
     stages: Stages
@@ -92,7 +94,7 @@ class WorkerApp(ChunkApp):
         )
         self.on_rebalance_complete.connect(self._tell_partitions)
         await super().on_start()
-        await self.topology.create_topics()
+        await ensure_own_topics(self, self.topology, self.brokers)
         await self.client.open()
         await self.notices.open()
         for core in self.cores:
@@ -178,6 +180,7 @@ def make_app(settings: Settings, brokers: str, redis_url: str = "") -> WorkerApp
         web_host=settings.view.advertised(settings.view.host, socket.gethostname()),
         Worker=LoggingWorker,
     )
+    app.brokers = brokers
     app.topology = topology = Topology.declare(app, settings)
     app.client = settings.outbound.client()
     context = SinkContext(client=app.client)

@@ -167,12 +167,14 @@ class Topology(NamedTuple):
             ),
         )
 
-    async def create_topics(self) -> None:
-        """Create what does not exist yet, before anything is read or sent."""
-        changelog = self.integrations.changelog_topic  # it is read before Faust itself would create it
+    async def create_topics(self) -> list[str]:
+        """Create what does not exist yet of what is read or sent before Faust itself would create it; gives the names."""
+        changelog = self.integrations.changelog_topic
         inbound = (self.inbound.requests, self.inbound.events) if self.inbound is not None else ()
-        for topic in (self.source, self.routed, *self.batches.values(), *inbound, *self.outputs, changelog):
+        topics = (self.source, self.routed, *self.batches.values(), *inbound, *self.outputs, changelog)
+        for topic in topics:
             await topic.maybe_declare()
+        return [topic.get_topic_name() for topic in topics]
 
 
 def takes_inbound(settings: Settings) -> bool:

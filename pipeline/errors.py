@@ -3,7 +3,7 @@
 .. code-block:: text
 
     DistributaryError                what went wrong, where, and what to do about it
-    ├── ConfigError                  faust.yml or the environment is wrong: the start stops, all errors at once
+    ├── ConfigError                  faust.yml, the environment or a topic is wrong: the start stops, all errors at once
     ├── LocalServerError             the local Kafka or Redis cannot be had or does not answer
     ├── DataDirectoryError           a worker's data directory is in use, somebody else's, broken or cannot be written: it is let be
     ├── PoisonError                  one source record is unusable: it goes to the dead letters, the worker goes on
@@ -38,7 +38,7 @@ class DistributaryError(Exception):
 class ConfigError(DistributaryError):
     """One or more mistakes in the configuration.
 
-    ``problems`` holds one line a mistake, each ``file:line key: what is wrong, what is allowed``.
+    ``problems`` holds one line a mistake, each ``file:line key: what is wrong, what is allowed``, or with a topic's name first.
     """
 
     def __init__(self, problems: list[str]) -> None:
