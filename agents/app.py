@@ -162,6 +162,7 @@ def make_app(settings: Settings, brokers: str, redis_url: str = "") -> WorkerApp
     app = WorkerApp(
         settings.app,
         on_chunk=on_chunk,
+        on_removed=lambda tp, records: metrics.removed(tp.topic, records=records),
         broker=";".join(f"kafka://{broker}" for broker in brokers.split(",")),
         store=settings.store,
         datadir=data_directory.chosen(),

@@ -30,15 +30,24 @@ REJOIN_PAUSE_S = 0.25
 log = structlog.get_logger(__name__)
 
 ChunkObserver = Callable[[Chunk, int], None]
+RemovalObserver = Callable[[TP, int], None]
 
 
 class ChunkApp(faust.App):
     """A Faust app whose chunk topics hand whole chunks to agents.
 
-    ``on_chunk`` is called with each chunk that is handed out and its number of records, for metrics.
+    ``on_chunk`` is called with each chunk that is handed out and its number of records, ``on_removed`` with a partition and how
+    many of its records were removed before they were read, for metrics.
     """
 
-    def __init__(self, app_id: str, *, on_chunk: ChunkObserver | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        app_id: str,
+        *,
+        on_chunk: ChunkObserver | None = None,
+        on_removed: RemovalObserver | None = None,
+        **options: Any,
+    ) -> None:
         if options.get("processing_guarantee", "at_least_once") not in (
             "at_least_once",
             faust.types.enums.ProcessingGuarantee.AT_LEAST_ONCE,
@@ -49,6 +58,7 @@ class ChunkApp(faust.App):
         self.chunk_topics: dict[str, ChunkTopic] = {}
         self.urgent_topics: set[str] = set()
         self.on_chunk: ChunkObserver = on_chunk or (lambda _chunk, _records: None)
+        self.on_removed: RemovalObserver = on_removed or (lambda _tp, _records: None)
         self._before_release: list[Callable[[], Awaitable[None]]] = []
         self._outbox: Outbox | None = None
         self.is_broker_deaf = False

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 import structlog
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
@@ -18,6 +18,7 @@ from mode.utils.futures import notify
 from agents.engine.chunk import Chunk
 from agents.engine.deadline import STOP_DEADLINE_S, ends_within
 from agents.engine.fetch import Fetched, fetched_records
+from agents.engine.holes import Hole, Holes
 from agents.engine.topic import ChunkTopic
 
 log = structlog.get_logger(__name__)
@@ -110,7 +111,7 @@ class ChunkConsumer(driver.Consumer):
         self._unfinished: dict[TP, deque[Chunk]] = {}
         self._committable: dict[TP, int] = {}
         self._ticking: set[TP] = set()
-        self._suspected_holes: dict[TP, tuple[int, int]] = {}
+        self._holes = Holes()
         self._thrown_away: set[TP] = set()
         super().__init__(*args, **options)
 
@@ -177,23 +178,55 @@ class ChunkConsumer(driver.Consumer):
             return
         if records[0].offset < read_offset:  # delivered again after a seek
             records = [record for record in records if record.offset >= read_offset]
-        elif records[0].offset > read_offset:
-            # Nothing may be skipped, whatever moved the position: a hole is believed only when it is found again.
-            hole = (read_offset, records[0].offset)
-            if self._suspected_holes.pop(tp, None) != hole:
-                self._suspected_holes[tp] = hole
-                self._thrown_away.add(tp)
-                return
+        elif records[0].offset > read_offset and not self._pass_hole(tp, Hole(read_offset, records[0].offset)):
+            self._thrown_away.add(tp)  # nothing may be skipped, whatever moved the position
+            return
         if records:
             self._backlogs[tp] = _Backlog(records)
             self.app.chunk_topics[tp.topic].backlogs += 1
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+
+    def _pass_hole(self, tp: TP, hole: Hole) -> bool:
+        """Whether to go on behind a hole: where it was found twice, and what was lost in it is told."""
+        if not self._holes.believe(tp, hole):
+            return False
+        # Of a changelog compaction takes what newer rows replace.
+        removed = 0 if self.app.chunk_topics[tp.topic].internal else self._holes.removed(tp)
+        if removed is None:
+            return False
+        if removed:
+            self._tell_removed(tp, hole, removed)
+        self._holes.forget(tp)
+        return True
+
+    def _tell_removed(self, tp: TP, hole: Hole, removed: int) -> None:
+        if hole.start <= 0:
+            log.info("a topic is read for the first time", topic=tp.topic, partition=tp.partition, offset=hole.end)
+            return
+        log.error(
+            "records were removed before they were read, and are lost: raise retention.ms of the topic, or keep workers running",
+            topic=tp.topic,
+            partition=tp.partition,
+            first_offset=hole.start,
+            last_offset=hole.start + removed - 1,
+            records=removed,
+        )
+        self.app.on_removed(tp, removed)
+
+    async def _ask_where_logs_begin(self) -> None:
+        unasked = self._holes.unasked(self._thrown_away & self.assignment())
+        asked = [tp for tp in unasked if not self.app.chunk_topics[tp.topic].internal]
+        if asked:
+            with contextlib.suppress(KafkaError):  # the hole is found again, and then it is asked again
+                found = await self.earliest_offsets(*asked)
+                self._holes.begin_at({ensure_TP(tp): offset for tp, offset in found.items()})
 
     async def _go_back_to_what_was_thrown_away(self) -> None:
         """Read again what was fetched and not used.
 
         A fetch that is open during a rebalance may end after it, and then takes records of the new assignment along.
         """
+        await self._ask_where_logs_begin()
         assigned = self.assignment()
         offsets = {tp: offset for tp in self._thrown_away & assigned if (offset := self._read_offset[tp]) is not None}
         self._thrown_away &= assigned - offsets.keys()
@@ -359,6 +392,6 @@ class ChunkConsumer(driver.Consumer):
                     topic.take_back(chunk)
             if self._backlogs.pop(tp, None) is not None:
                 topic.backlogs -= 1
-            self._suspected_holes.pop(tp, None)
+            self._holes.forget(tp)
             self._committable.pop(tp, None)
             self._ticking.discard(tp)

@@ -212,6 +212,13 @@ CHUNK_RECORDS = _histogram(
     "chunk_records", Unit.RECORDS, "Records in a chunk: a worker that is behind gets larger ones.", "topic", _RECORDS
 )
 CHUNK_BYTES = _histogram("chunk_bytes", Unit.BYTES, "Bytes of a chunk's keys and values.", "topic", _BYTES)
+REMOVED_RECORDS = _counter(
+    "removed_records_total",
+    Unit.RECORDS,
+    "Records that were removed from a topic, by its retention or by hand, before they were read, and are lost. They count again "
+    "where a worker ends before it has read on.",
+    "topic",
+)
 UNCOMMITTED_CHUNKS = _gauge(
     "uncommitted_chunks",
     Unit.CHUNKS,
@@ -347,6 +354,7 @@ SECTIONS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
             CHUNKS,
             CHUNK_RECORDS,
             CHUNK_BYTES,
+            REMOVED_RECORDS,
             UNCOMMITTED_CHUNKS,
             COMMIT_AGE,
             CHANGELOG_BYTES,

@@ -175,6 +175,10 @@ class Metrics:
         self._observe(catalogue.CHUNK_RECORDS, records, topic)
         self._observe(catalogue.CHUNK_BYTES, size_bytes, topic)
 
+    def removed(self, topic: str, *, records: int) -> None:
+        """Count records that were removed from ``topic`` before a stage had read them."""
+        self._add(catalogue.REMOVED_RECORDS, records, topic)
+
     def changelog_written(self, table: str, size_bytes: int) -> None:
         """Count row groups written to the changelog of ``table``."""
         self._add(catalogue.CHANGELOG_BYTES, size_bytes, table)
