@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from agents.kafka_clients import start_whole
 from pipeline.errors import BatchGoneError
@@ -17,7 +17,7 @@ SKIP_RECORDS = 200
 """Up to this far ahead it is cheaper to read on than to seek, which throws away what was fetched."""
 READ_TIMEOUT_S = 30.0
 LOOK_AFTER_S = 0.5
-"""Where nothing comes for this long the topic may have nothing left to give: then it is asked where it begins."""
+"""Where nothing comes for this long the topic may have nothing left to give: then it is asked where it begins and ends."""
 RETRY_PAUSE_S = 1.0
 
 
@@ -34,8 +34,8 @@ class BatchReader:
     async def read(self, partition: int, offset: int) -> Batch:
         """Read the batch at ``offset``.
 
-        Raises ``BatchGoneError`` where retention has removed it, and ``CodecError`` where it is no batch. Waits, and says so,
-        while the broker does not answer.
+        Raises ``BatchGoneError`` where retention has removed it, or the topic ends before it, and ``CodecError`` where it is no
+        batch. Waits, and says so, while the broker does not answer.
         """
         while True:
             try:
@@ -56,6 +56,11 @@ class BatchReader:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 while True:
                     record = await self._next_record(consumer, partition, offset)
+                    if (
+                        record.offset < offset - SKIP_RECORDS
+                    ):  # nobody asked for that: the offset is out of the topic's range
+                        await self._look(consumer, partition, offset)
+                        raise OffsetOutOfRangeError
                     self._next = (partition, record.offset + 1)
                     if record.offset == offset:
                         return decode_batch(record.value)
@@ -70,11 +75,18 @@ class BatchReader:
             except TimeoutError:
                 if not look.expired():
                     raise
-            # Retention may have emptied the partition, and then no later record comes to tell.
-            topic_partition = TopicPartition(self.topic, partition)
-            first = (await consumer.beginning_offsets([topic_partition]))[topic_partition]
-            if first > offset:
-                raise self._gone(partition, offset, first)
+            # Where the partition was emptied, or ends before, no later record comes to tell.
+            await self._look(consumer, partition, offset)
+
+    async def _look(self, consumer: AIOKafkaConsumer, partition: int, offset: int) -> None:
+        """Raise ``BatchGoneError`` where the partition does not reach to ``offset``."""
+        topic_partition = TopicPartition(self.topic, partition)
+        first = (await consumer.beginning_offsets([topic_partition]))[topic_partition]
+        end = (await consumer.end_offsets([topic_partition]))[topic_partition]
+        if first > offset:
+            raise self._gone(partition, offset, first)
+        if end <= offset:
+            raise self._beyond(partition, offset, end)
 
     def _gone(self, partition: int, offset: int, first: int) -> BatchGoneError:
         log.error(
@@ -87,6 +99,19 @@ class BatchReader:
         return BatchGoneError(
             f"{self.topic}, partition {partition}: the batch at offset {offset} is gone (the next one is at {first}): "
             "the topic's retention is shorter than batches wait; raise retention.ms or lower max_wait"
+        )
+
+    def _beyond(self, partition: int, offset: int, end: int) -> BatchGoneError:
+        log.error(
+            "a batch that waited is lost: its topic ends before it, so it was deleted and made again, or lost its end",
+            topic=self.topic,
+            partition=partition,
+            offset=offset,
+            end_offset=end,
+        )
+        return BatchGoneError(
+            f"{self.topic}, partition {partition}: the batch at offset {offset} is gone (the topic ends at {end}): "
+            "the topic was deleted and made again, or lost its end; find out who deleted it"
         )
 
     async def _positioned(self, partition: int, offset: int) -> AIOKafkaConsumer:

@@ -8,7 +8,7 @@
     ├── DataDirectoryError           a worker's data directory is in use, somebody else's, broken or cannot be written: it is let be
     ├── PoisonError                  one source record is unusable: it goes to the dead letters, the worker goes on
     ├── CodecError                   a record of one of our own topics or tables cannot be read: the worker stops
-    ├── BatchGoneError               retention removed a batch that still waited: it is discarded, the worker goes on
+    ├── BatchGoneError               a batch that still waited is in its topic no more: it is discarded, the worker goes on
     ├── SourceRecreatedError         a source topic's offsets start again: the worker stops rather than skip events
     ├── SequenceGapError             a lane's numbers have a hole, so an event is missing: the worker stops
     ├── ViewError                    a request to the web view cannot be answered: an answer of 4xx or 5xx, the worker goes on
@@ -71,7 +71,7 @@ class CodecError(DistributaryError):
 
 
 class BatchGoneError(DistributaryError):
-    """A batch that waits is in its topic no more: the topic's retention is shorter than the batch waited."""
+    """A batch that waits is in its topic no more: retention removed it, or the topic was deleted and made again."""
 
 
 class SourceRecreatedError(DistributaryError):

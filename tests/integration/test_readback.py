@@ -68,3 +68,30 @@ async def test_a_batch_that_retention_removed_is_gone_also_where_it_left_nothing
     with pytest.raises(BatchGoneError, match=f"offset 20 is gone .the next one is at {BATCHES - kept}"):
         await reader.read(0, 20)
     assert await reader.read(1, 5) == batch(1, 5)
+
+
+@pytest.mark.parametrize("offset", [3, 20, 5_000])
+@pytest.mark.parametrize("anew", [0, 3])
+async def test_a_batch_beyond_the_end_of_a_topic_that_was_made_again_is_gone(
+    kafka: str, anew: int, offset: int
+) -> None:
+    topic = f"batches-{uuid.uuid4().hex[:8]}"
+    await ensure_topic(kafka, topic, 1)
+    async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
+        for number in range(anew):
+            await producer.send_and_wait(topic, encode_batch(batch(0, number)), partition=0)
+    reader = BatchReader(kafka, topic)
+    try:
+        with pytest.raises(BatchGoneError, match=f"offset {offset} is gone .the topic ends at {anew}.*made again"):
+            await reader.read(0, offset)
+        for number in range(anew):
+            assert await reader.read(0, number) == batch(0, number)
+    finally:
+        await reader.close()
+
+
+async def test_of_a_long_topic_that_was_made_again_nothing_needs_to_be_read_to_know(reader: BatchReader) -> None:
+    with pytest.raises(BatchGoneError, match=f"offset {100 * BATCHES} is gone .the topic ends at {BATCHES}"):
+        await reader.read(0, 100 * BATCHES)
+    assert await reader.read(0, 0) == batch(0, 0)
+    assert await reader.read(0, BATCHES - 1) == batch(0, BATCHES - 1)
