@@ -7,9 +7,8 @@ from typing import Any, Final
 import structlog
 
 from agents.engine import ChunkApp
-from agents.engine.packing import SOFT_BATCH_BYTES
 from agents.kafka_topics import Administrator
-from agents.topology import Topology
+from agents.topology import MAX_RECORD_BYTES, Topology
 from pipeline.errors import ConfigError
 from pipeline.model.topic import WantedTopic, mismatches
 
@@ -29,13 +28,7 @@ def wanted_topics(app: ChunkApp, topology: Topology) -> list[WantedTopic]:
 
 
 def _wanted(name: str, topic: Any) -> WantedTopic:
-    return WantedTopic(
-        name,
-        topic.partitions,
-        is_compacted=bool(topic.compacting),
-        # What is declared is the largest batch that the producer builds. Rows of others are small, and packed up to the bound.
-        max_batch_bytes=int((topic.config or {}).get("max.message.bytes", SOFT_BATCH_BYTES)),
-    )
+    return WantedTopic(name, topic.partitions, is_compacted=bool(topic.compacting), max_batch_bytes=MAX_RECORD_BYTES)
 
 
 async def ensure_own_topics(app: ChunkApp, topology: Topology, brokers: str) -> None:

@@ -14,6 +14,7 @@ DELIVERY_TICK_S = 0.05
 INBOUND_TICK_S = 1.0
 """How often the inbound stage looks for rows that are no longer needed."""
 MAX_RECORD_BYTES = 16 << 20
+"""The largest record batch that is built, so what each topic must take: small records too are packed to more than 1 MiB."""
 KEYS_ROCKSDB_OPTIONS = {"bloom_filter_size": 10, "block_cache_size": 16 << 20, "write_buffer_size": 16 << 20}
 """For a table of many small rows that are nearly always looked for in vain, as new keys are: the filter answers most."""
 
@@ -155,7 +156,10 @@ class Topology(NamedTuple):
             routed=routed,
             windows=app.chunk_table("windows", partitions=partitions, extra_topic_configs=wide),
             batches=batches,
-            pending={kind: app.chunk_table(names.pending(kind), partitions=partitions) for kind in kinds},
+            pending={
+                kind: app.chunk_table(names.pending(kind), partitions=partitions, extra_topic_configs=wide)
+                for kind in kinds
+            },
             # As wide as the others, so that one worker owns the partition of all: only the first partition is used.
             integrations=app.chunk_table("integrations", partitions=partitions, extra_topic_configs=wide),
             inbound=(

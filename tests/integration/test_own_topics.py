@@ -47,6 +47,12 @@ class Start:
         return refused.value.problems
 
 
+async def test_what_a_worker_makes_takes_the_largest_batch_whatever_the_broker_takes_otherwise(broker, tmp_path):
+    start = Start(fresh_name("shop"), broker, tmp_path)
+    declared = [*start.topology.outputs, *(table.changelog_topic for table in start.topology.pending.values())]
+    assert {topic.config["max.message.bytes"] for topic in declared} == {str(MAX_RECORD_BYTES)}
+
+
 async def existing(broker: Broker, name: str) -> set[str]:
     return {topic for topic in await broker.admin.list_topics() if topic.startswith(name)}
 
@@ -88,6 +94,7 @@ async def test_another_partition_count_is_refused_for_all_topics_at_once_and_not
         ("batches-http", {"cleanup_policy": "compact"}, "has cleanup.policy=compact, and delete is wanted"),
         ("pending-http-changelog", {"cleanup_policy": "delete"}, "has cleanup.policy=delete, and compact is wanted"),
         ("windows-changelog", {"cleanup_policy": "compact,delete"}, "and compact is wanted"),
+        ("pending-grpc-changelog", {"max_message_bytes": "1048588"}, f"and {MAX_RECORD_BYTES} is wanted"),
         ("parked", {"max_message_bytes": "10000"}, f"has max.message.bytes=10000, and {MAX_RECORD_BYTES} is wanted"),
     ],
 )
