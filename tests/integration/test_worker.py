@@ -410,6 +410,7 @@ def test_every_metric_is_there_and_those_of_the_flow_have_moved(flow: Flow, traf
         catalogue.HELD_LANES,
         catalogue.SHARED_RATES_ALONE,
         catalogue.NOTICES_LOST,
+        catalogue.REMOVED_RECORDS,
         *of_what_comes_in,
     }
     assert {name for name, metric in named.items() if metric not in at_rest} <= moved
