@@ -30,6 +30,8 @@ class BatchReader:
         self._consumer: AIOKafkaConsumer | None = None
         self._reading = asyncio.Lock()
         self._next: tuple[int, int] | None = None
+        self._seems_beyond: tuple[int, int] | None = None
+        """Partition and offset of a batch before which its topic was once found to end."""
 
     async def read(self, partition: int, offset: int) -> Batch:
         """Read the batch at ``offset``.
@@ -56,9 +58,7 @@ class BatchReader:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 while True:
                     record = await self._next_record(consumer, partition, offset)
-                    if (
-                        record.offset < offset - SKIP_RECORDS
-                    ):  # nobody asked for that: the offset is out of the topic's range
+                    if record.offset < offset - SKIP_RECORDS:  # not what was asked for: the topic does not reach there
                         await self._look(consumer, partition, offset)
                         raise OffsetOutOfRangeError
                     self._next = (partition, record.offset + 1)
@@ -85,8 +85,12 @@ class BatchReader:
         end = (await consumer.end_offsets([topic_partition]))[topic_partition]
         if first > offset:
             raise self._gone(partition, offset, first)
-        if end <= offset:
-            raise self._beyond(partition, offset, end)
+        if end > offset:
+            return
+        if self._seems_beyond != (partition, offset):  # what cannot be undone stands on more than one answer
+            self._seems_beyond = (partition, offset)
+            return
+        raise self._beyond(partition, offset, end)
 
     def _gone(self, partition: int, offset: int, first: int) -> BatchGoneError:
         log.error(
