@@ -36,6 +36,8 @@ _FIRST_RETRY_S: Final = 1.0
 _LONGEST_RETRY_S: Final = 30.0
 _WINDOW_ERROR: Final = 0.01
 _WINDOWS_TRIED: Final = 10
+_PROBE: Final = RateLimitItemPerSecond(1, 1, "probe")
+"""Counted like a rate, so that what answers a probe can answer a lease."""
 
 
 class SharedRates:
@@ -55,8 +57,7 @@ class SharedRates:
         self._limiter: SlidingWindowCounterRateLimiter | None = None
         self._rates: list[SharedRate] = []
         self._is_away = False
-        self._retry_s = _FIRST_RETRY_S
-        self._retry_at_s = -math.inf
+        self._probing: asyncio.Task[None] | None = None
 
     @property
     def is_away(self) -> bool:
@@ -65,8 +66,8 @@ class SharedRates:
 
     @property
     def may_ask(self) -> bool:
-        """Whether it is time to ask Redis, which is left alone for a while after it did not answer."""
-        return self._limiter is not None and self.clock.monotonic_s() >= self._retry_at_s
+        """Whether Redis is asked for tokens. Once it did not answer it is only probed, until it does."""
+        return self._limiter is not None and not self._is_away
 
     async def open(self) -> None:
         """Prepare; waits for no connection."""
@@ -82,6 +83,8 @@ class SharedRates:
     async def close(self) -> None:
         """Stop asking, and let go of the connections."""
         self._limiter = None
+        if self._probing is not None:
+            await cancelled([self._probing])
         for rate in self._rates:
             await rate.stop()
         if self._storage is not None:
@@ -112,16 +115,27 @@ class SharedRates:
             self.hold_off()
             return None
         if self._is_away:
-            self._is_away, self._retry_s, self._retry_at_s = False, _FIRST_RETRY_S, -math.inf
+            self._is_away = False
             log.info("redis answers again, rates are shared again")
         return granted
 
     def hold_off(self) -> None:
-        """Leave Redis alone for a while, twice as long each time; rates go on alone meanwhile."""
-        if self.may_ask:  # several that asked at once count as one
-            self._retry_at_s = self.clock.monotonic_s() + self._retry_s
-            self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
+        """Let rates go on alone until Redis answers a probe; to be called on the event loop."""
         self._is_away = True
+        if self._limiter is not None and (self._probing is None or self._probing.done()):
+            self._probing = asyncio.get_running_loop().create_task(self._probe())
+
+    async def _probe(self) -> None:
+        """Ask until Redis answers, also where nothing is to be sent: after a while, twice as long each time."""
+        pause_s = _FIRST_RETRY_S
+        while self._is_away:
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_RETRY_S)
+            try:
+                await self.acquire(_PROBE, "answer", 1)
+            except Exception:
+                # Whatever it is: without a probe the rates would go on alone for good.
+                log.exception("redis cannot be probed, it is tried again")
 
     def _tell_silence(self, error: Exception) -> None:
         if not self._is_away:
@@ -155,7 +169,6 @@ class SharedRate:
         cost = cost_of(events, counts_events=self._settings.unit == "events")
         if self._rates.is_away or not self._rates.may_ask:
             self._used_at_s = now_s
-            self._lease_soon()
             return self._bucket_alone(now_s).try_take(cost, now_s)
         self._alone = None
         if now_s - self._used_at_s > _LOT_LASTS_S:

@@ -15,6 +15,7 @@ from pipeline.delivery.shared_rate import SharedRate, SharedRates, window_of
 from pipeline.local.process import wait_until
 from pipeline.local.servers import LocalServers
 from pipeline.model.integration import RateSettings
+from tests.support.chunk_worker import until
 
 CLOCK = SystemClock()
 _names = (f"integration-{number}" for number in itertools.count())
@@ -120,6 +121,24 @@ async def test_without_redis_a_worker_keeps_to_its_share_and_shares_again_when_i
                     await take_for(rate, 0.1)
             taken = await take_for(rate, 3)
             assert len(taken) / 3 > 60
+    finally:
+        servers.down()
+
+
+async def test_rates_are_shared_again_once_redis_is_back_also_while_nothing_is_sent(tmp_path):
+    servers = LocalServers(tmp_path / "redis", names=["redis"])
+    servers.acquire()
+    try:
+        url = servers.addresses.redis
+        async with worker(url) as rates:
+            rate = rates.rate(next(_names), RateSettings(per_second=100, shared=True))
+            await take_one(rate)
+            await asyncio.to_thread(servers.down)
+            while not rates.is_away:
+                rate.try_take(1, time.monotonic())
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(_up_again, servers, url)
+            await until(lambda: not rates.is_away, 40)
     finally:
         servers.down()
 

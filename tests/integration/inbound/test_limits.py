@@ -94,7 +94,7 @@ async def test_the_rate_is_shared_again_when_redis_is_back(tmp_path: Path):
             servers.down()
             await until_alone(one)
             servers.up()
-            await until(lambda: not one._shared.is_away or one._shared.may_ask, 15)
+            await until(lambda: not one._shared.is_away, 15)
             await granted(one, "any", 0.2)
             await until_shared(one)
     finally:

@@ -7,6 +7,7 @@ import pytest
 from pipeline.clock import ManualClock
 from pipeline.delivery.shared_rate import SharedRate, SharedRates
 from pipeline.model.integration import RateSettings
+from tests.support.chunk_worker import until
 
 
 class StubbornRates(SharedRates):
@@ -42,7 +43,7 @@ async def test_a_lease_that_takes_its_time_is_asked_after_ever_less_often():
     await rates.close()
 
 
-async def test_an_error_of_a_lease_stays_out_of_the_event_loop_and_redis_is_left_alone_for_a_while():
+async def test_an_error_of_a_lease_stays_out_of_the_event_loop_and_redis_is_left_alone_until_it_is_probed():
     unhandled: list[dict] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unhandled.append(context))
     clock = ManualClock()
@@ -61,7 +62,18 @@ async def test_an_error_of_a_lease_stays_out_of_the_event_loop_and_redis_is_left
     assert rates.is_away
     assert rates.asked == 1
 
-    clock.move(0.2)
-    await ask()
-    assert rates.asked == 2
+    await until(lambda: rates.asked == 3)
+    assert unhandled == []
+    assert rates.is_away
     await rates.close()
+
+
+async def test_nothing_probes_redis_any_more_once_the_rates_are_closed():
+    rates = StubbornRates(ManualClock())
+    await rates.open()
+    rates.hold_off()
+    assert len(asyncio.all_tasks()) == 2
+    await rates.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    rates.hold_off()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
