@@ -105,6 +105,7 @@ async def plan(settings: Settings, brokers: str, integration: Integration, wish:
     if not integration.enabled:
         notes.append(f"{integration.id} is not enabled: its batches will wait until it is")
     left = spans_left(wanted, marks, ends, job, settings.source_epoch)
+    _check_offsets(settings.topic, wish.offsets, held)
     return Backfill(job, integration, left, bool(marks), notes)
 
 
@@ -114,6 +115,15 @@ def _check_source(topic: str, partitions: list[int], offsets: Mapping[int, int])
     unknown = sorted(set(offsets) - set(partitions))
     if unknown:
         raise click.ClickException(f"topic {topic} has no partition {unknown[0]}, only 0 to {partitions[-1]}")
+
+
+def _check_offsets(topic: str, offsets: Mapping[int, int], held: Mapping[int, Span]) -> None:
+    for number, first in sorted(offsets.items()):
+        begin, end = held[number]
+        if first > end:
+            raise click.ClickException(
+                f"topic {topic}, partition {number} has no offset {first} yet: it begins at {begin} and ends before {end}"
+            )
 
 
 async def _check_routed(settings: Settings, brokers: str, names: Names) -> None:

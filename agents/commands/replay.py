@@ -72,6 +72,7 @@ def command(is_backfill: bool, rate: float | None, is_dry: bool, yes: bool, as_j
 
     TIME is 2026-11-22T10:00Z, 2026-11-22, now, or 2h for two hours ago; without a zone it is UTC.
     """
+    _refuse_empty(chosen)
     _refuse_mixed(chosen, is_backfill=is_backfill)
     if is_backfill:
         status = _backfill(chosen, rate or EVENTS_A_SECOND, is_dry=is_dry, yes=yes, as_json=as_json)
@@ -81,9 +82,20 @@ def command(is_backfill: bool, rate: float | None, is_dry: bool, yes: bool, as_j
         raise SystemExit(status)
 
 
+def _option_names() -> dict[str | None, str]:
+    return {option.name: option.opts[0] for option in click.get_current_context().command.params}
+
+
+def _refuse_empty(chosen: dict[str, Any]) -> None:
+    """Nothing is in everything: a variable that a script forgot to set must not mean all that is parked."""
+    names = _option_names()
+    for name, given in chosen.items():
+        if any(isinstance(text, str) and not text.strip() for text in (given if isinstance(given, tuple) else [given])):
+            raise click.UsageError(f"{names[name]} is empty: say what is meant, or leave it out")
+
+
 def _refuse_mixed(chosen: dict[str, Any], *, is_backfill: bool) -> None:
-    context = click.get_current_context()
-    names = {option.name: option.opts[0] for option in context.command.params}
+    names = _option_names()
     for name in _OF_PARKED if is_backfill else _OF_BACKFILL:
         if chosen[name]:
             raise click.UsageError(
@@ -119,8 +131,12 @@ def _replay(chosen: dict[str, Any], rate: float, *, is_dry: bool, yes: bool, as_
 
 def _selection(chosen: dict[str, Any]) -> Selection:
     now = time.time()
-    conditions = [*_OF_PARKED[:-1], "integrations"]
-    if chosen["takes_all"] == any(chosen[name] for name in conditions):
+    conditions = [name for name in (*_OF_PARKED[:-1], "integrations") if chosen[name]]
+    if conditions and chosen["takes_all"]:
+        raise click.UsageError(
+            f"--all means everything that is parked, {_option_names()[conditions[0]]} only some of it; give one of them"
+        )
+    if not conditions and not chosen["takes_all"]:
         raise click.UsageError(
             "say which: --batch, --integration, --kind, --reason, --since, --until; or --all of them"
         )
@@ -167,7 +183,9 @@ def _backfill(chosen: dict[str, Any], rate: float, *, is_dry: bool, yes: bool, a
 
 def _wish(chosen: dict[str, Any]) -> filling.Wish:
     now = time.time()
-    if bool(chosen["begin"]) == bool(chosen["offsets"]):
+    if chosen["begin"] and chosen["offsets"]:
+        raise click.UsageError("--from and --from-offset are two beginnings; give one of them")
+    if not chosen["begin"] and not chosen["offsets"]:
         raise click.UsageError("--backfill needs a beginning: --from TIME, or --from-offset PART:OFFSET")
     try:
         wish = filling.Wish(

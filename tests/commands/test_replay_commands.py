@@ -54,7 +54,13 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     ("arguments", "words"),
     [
         ([], "--all"),
-        (["--all", "--integration", "crm"], "--all"),
+        (["--all", "--integration", "crm"], "--integration only some of it; give one of them"),
+        (["--reason", ""], "--reason is empty"),
+        (["--integration", " "], "--integration is empty"),
+        (["--kind", ""], "--kind is empty"),
+        (["--batch", ""], "--batch is empty"),
+        (["--integration", "crm", "--since", ""], "--since is empty"),
+        (["--backfill", "--integration", "crm", "--from", ""], "--from is empty"),
         (["--batch", "crm"], "LANE:FIRST-END"),
         (["--since", "yesterday"], "2h"),
         (["--kind", "carrier-pigeon"], "there is no kind carrier-pigeon"),
@@ -63,7 +69,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
         (["--backfill"], "one --integration"),
         (["--backfill", "--integration", "crm"], "needs a beginning"),
         (["--backfill", "--integration", "crm", "--integration", "mail", "--from", "2026-11-22"], "one --integration"),
-        ([*BACKFILL[1:], "--from-offset", "0:1"], "needs a beginning"),
+        ([*BACKFILL[1:], "--from-offset", "0:1"], "two beginnings"),
         ([*BACKFILL[1:], "--reason", "503"], "--reason does not go with --backfill"),
         ([*BACKFILL[1:], "--again", "a b"], "must be 1 to 64"),
         (["--backfill", "--integration", "crm", "--from-offset", "0"], "3:1500"),
@@ -135,6 +141,25 @@ def test_a_backfill_of_an_empty_topic_reads_nothing_and_asks_nobody(shell: Shell
     assert result.stdout.startswith("0 records")
     wrong = shell.run("replay", "--backfill", "--integration", "crm", "--from-offset", "2:0", brokers=kafka)
     assert "has no partition 2, only 0 to 1" in wrong.stderr
+
+
+def test_a_backfill_from_an_offset_that_does_not_exist_says_what_there_is(shell: Shell, kafka: str):
+    asyncio.run(ensure_topic(kafka, f"{shell.app}-routed", 4))
+    asyncio.run(ensure_topic(kafka, shell.topic, 1))
+
+    async def put() -> None:
+        async with RecordSender(kafka) as sender:
+            for _ in range(3):
+                await sender.send(shell.topic, 0, None, b"{}")
+            await sender.flush()
+
+    asyncio.run(put())
+    backfill = ("replay", "--backfill", "--integration", "crm", "--dry-run", "--from-offset")
+    beyond = shell.run(*backfill, "0:4", brokers=kafka)
+    assert beyond.exit_code == 1
+    assert "partition 0 has no offset 4 yet: it begins at 0 and ends before 3" in beyond.stderr
+    assert shell.run(*backfill, "0:3", brokers=kafka).stdout.startswith("0 records")
+    assert "1 records" in shell.run(*backfill, "0:2", brokers=kafka).stdout
 
 
 def test_nothing_is_made_by_looking(shell: Shell, kafka: str):
