@@ -2,7 +2,7 @@
 
 Stock Faust hands an agent one record at a time, at about 7,000 records a second, and commits an offset after a flush that
 can give up on a slow broker. This package subclasses Faust's own extension points (transport, consumer, producer, topic,
-stream, table, app) so that
+stream, agent, table, app) so that
 
 * an agent receives a :class:`Chunk`: a run of records of one partition, as it was fetched;
 * what an agent sends goes out as whole record batches through the :class:`Outbox`, one future each;
@@ -21,8 +21,9 @@ Life of a partition: assigned, table changelogs recovered (as chunks), ticks and
 shutdown the flow stops, :meth:`ChunkApp.before_release` callbacks run, running chunks finish, offsets are committed.
 
 What of Faust does not work on chunk topics and tables says so with ``UnsupportedFeatureError``: several agents on one
-topic, ``concurrency`` above one, ``take``/``group_by``/``through`` and the other per-event operators, dictionary-style
-writes to a table, windowed tables, global tables, ``exactly_once``, the confluent driver.
+topic, agents that yield, ``concurrency`` above one, ``isolated_partitions``, ``take``/``group_by``/``through``, joins and the
+other per-event operators, derived topics, dictionary-style reads and writes of a table, windowed tables, global tables,
+``exactly_once``, the confluent driver.
 """
 
 from agents.engine.app import ChunkApp

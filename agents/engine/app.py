@@ -10,6 +10,7 @@ from faust.exceptions import ConsumerNotStarted
 from faust.types.tuples import TP
 from yarl import URL
 
+from agents.engine.agent import ChunkAgent
 from agents.engine.assignor import ChunkAssignor, torn_topics
 from agents.engine.chunk import Chunk
 from agents.engine.deadline import STOP_DEADLINE_S, ends_within
@@ -67,6 +68,7 @@ class ChunkApp(faust.App):
         super().__init__(
             app_id,
             **{
+                "Agent": ChunkAgent,
                 "Stream": ChunkStream,
                 "PartitionAssignor": ChunkAssignor,
                 "TableManager": ChunkTableManager,

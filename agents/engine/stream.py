@@ -1,8 +1,9 @@
 """How an agent iterates over chunks."""
 
 import asyncio
+import functools
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import faust
@@ -11,6 +12,22 @@ from faust.streams import _current_event
 from agents.engine.chunk import Chunk
 from agents.engine.topic import ChunkTopic
 from pipeline.errors import UnsupportedFeatureError
+
+
+def _on_single_events(
+    operator: Callable[..., Any], instead: str = "loop over chunk.records instead"
+) -> Callable[..., Any]:
+    """One of Faust's stream operators, refused where the stream has chunks."""
+
+    @functools.wraps(operator)
+    def operate(stream: faust.Stream, *args: Any, **options: Any) -> Any:
+        if isinstance(stream.channel, ChunkTopic):
+            raise UnsupportedFeatureError(
+                f"stream operator {operator.__name__} works on single events and a chunk topic has none: {instead}"
+            )
+        return operator(stream, *args, **options)
+
+    return operate
 
 
 class ChunkStream(faust.Stream):
@@ -64,9 +81,21 @@ class ChunkStream(faust.Stream):
                 await self.stop()
                 self.service_reset()
 
-    def _refuse(self, *_args: Any, **_options: Any) -> Any:
-        raise UnsupportedFeatureError(
-            "this stream operator works on single events and a chunk topic has none: loop over chunk.records instead"
-        )
-
-    take = noack_take = take_with_timestamp = group_by = through = echo = enumerate = items = events = filter = _refuse
+    add_processor = _on_single_events(faust.Stream.add_processor)
+    combine = _on_single_events(faust.Stream.combine)
+    echo = _on_single_events(faust.Stream.echo)
+    enumerate = _on_single_events(faust.Stream.enumerate)
+    events = _on_single_events(faust.Stream.events)
+    filter = _on_single_events(faust.Stream.filter)
+    group_by = _on_single_events(faust.Stream.group_by)
+    items = _on_single_events(faust.Stream.items)
+    join = _on_single_events(faust.Stream.join)
+    left_join = _on_single_events(faust.Stream.left_join)
+    inner_join = _on_single_events(faust.Stream.inner_join)
+    outer_join = _on_single_events(faust.Stream.outer_join)
+    noack = _on_single_events(faust.Stream.noack, "keep a chunk unfinished with chunk.hold() instead")
+    noack_take = _on_single_events(faust.Stream.noack_take)
+    take = _on_single_events(faust.Stream.take)
+    take_events = _on_single_events(faust.Stream.take_events)
+    take_with_timestamp = _on_single_events(faust.Stream.take_with_timestamp)
+    through = _on_single_events(faust.Stream.through)

@@ -203,8 +203,15 @@ class ChunkTable(faust.Table):
         """The changelog partitions that this worker owns now."""
         return {tp for tp in self.app.assignor.assigned_actives() if tp.topic == self.changelog_topic_name}
 
-    def _refuse(self, *_args: Any, **_options: Any) -> Any:
+    def _refuse_to_write(self, *_args: Any, **_options: Any) -> Any:
         raise UnsupportedFeatureError(f"table {self.name} is written by row groups: use table.write(partition, groups)")
 
-    on_key_set = on_key_del = on_clear = on_key_get = _refuse
-    using_window = hopping = tumbling = _refuse
+    def _refuse_to_read(self, *_args: Any, **_options: Any) -> Any:
+        raise UnsupportedFeatureError(
+            f"table {self.name} is read by partition: use table.get(partition, key) or table.rows(partition)"
+        )
+
+    on_key_set = on_key_del = on_clear = raw_update = _refuse_to_write
+    using_window = hopping = tumbling = _refuse_to_write
+    on_key_get = __contains__ = __len__ = __iter__ = keys = values = items = copy = _refuse_to_read
+    combine = join = left_join = inner_join = outer_join = _refuse_to_read

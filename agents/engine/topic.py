@@ -79,6 +79,12 @@ class ChunkTopic(faust.Topic):
 
         self.decode = decode
 
+    def derive_topic(self, **_options: Any) -> faust.Topic:
+        """Refuse: what is derived would not be known as a chunk topic."""
+        raise UnsupportedFeatureError(
+            f"topic {self.get_topic_name()}: no topic is derived from a chunk topic; declare it with app.chunk_topic or app.topic"
+        )
+
     def __aiter__(self) -> AsyncIterator[Any]:
         if not self.is_iterator and not self.internal:
             registered = self.app.chunk_topics[self.get_topic_name()]

@@ -50,9 +50,32 @@ async def test_dictionary_style_writes_to_a_table_are_refused(app):
     def delete():
         del table[b"key"]
 
-    for write in (assign, delete, lambda: table[b"key"], lambda: table.update({b"key": b"value"}), table.clear):
+    for write in (assign, delete, lambda: table.update({b"key": b"value"}), table.clear):
         with pytest.raises(UnsupportedFeatureError, match=r"use table.write\(partition, groups\)"):
             write()
+
+
+@pytest.mark.parametrize("store", ["memory://", "rocksdb://"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda table: table[b"key"],
+        lambda table: b"key" in table,
+        len,
+        list,
+        lambda table: table.keys(),
+        lambda table: table.values(),
+        lambda table: table.items(),
+        lambda table: table.copy(),
+        lambda table: table & table,
+        lambda table: table.join(),
+    ],
+    ids=["[]", "in", "len", "list", "keys", "values", "items", "copy", "&", "join"],
+)
+async def test_reading_a_table_as_a_whole_is_refused(tmp_path, store, read):
+    table = make_app("app", "127.0.0.1:1", tmp_path, store=store).chunk_table("rows", partitions=1)
+    with pytest.raises(UnsupportedFeatureError, match=r"table rows .* use table.get\(partition, key\) or table.rows"):
+        read(table)
 
 
 @pytest.mark.parametrize(
@@ -67,13 +90,81 @@ async def test_dictionary_style_writes_to_a_table_are_refused(app):
         lambda stream: stream.items(),
         lambda stream: stream.events(),
         lambda stream: stream.filter(bool),
+        lambda stream: stream.take_events(10, within=1),
+        lambda stream: stream.take_with_timestamp(10, within=1, timestamp_field_name="at"),
+        lambda stream: stream.add_processor(bool),
+        lambda stream: stream & stream,
+        lambda stream: stream.combine(stream),
+        lambda stream: stream.join(),
+        lambda stream: stream.left_join(),
+        lambda stream: stream.inner_join(),
+        lambda stream: stream.outer_join(),
     ],
-    ids=["take", "noack_take", "group_by", "through", "echo", "enumerate", "items", "events", "filter"],
+    ids=[
+        "take",
+        "noack_take",
+        "group_by",
+        "through",
+        "echo",
+        "enumerate",
+        "items",
+        "events",
+        "filter",
+        "take_events",
+        "take_with_timestamp",
+        "add_processor",
+        "&",
+        "combine",
+        "join",
+        "left_join",
+        "inner_join",
+        "outer_join",
+    ],
 )
 async def test_operators_on_single_events_are_refused(app, operate):
     stream = app.stream(app.chunk_topic("events"))
     with pytest.raises(UnsupportedFeatureError, match=r"loop over chunk.records instead"):
         operate(stream)
+
+
+async def test_a_stream_of_chunks_that_are_not_acknowledged_is_refused(app):
+    with pytest.raises(UnsupportedFeatureError, match=r"noack .* chunk.hold\(\) instead"):
+        app.stream(app.chunk_topic("events")).noack()
+
+
+async def test_operators_stay_fausts_own_on_single_events(app):
+    stream = app.stream(app.topic("events"))
+    stream.add_processor(bool)
+    assert stream.filter(bool) is stream
+
+
+async def test_a_topic_derived_from_a_chunk_topic_is_refused(app):
+    topic = app.chunk_topic("events")
+    for derive in (topic.derive_topic, topic.derive, lambda **_: app.stream(topic).derive_topic("others")):
+        with pytest.raises(
+            UnsupportedFeatureError, match=r"topic events: .* declare it with app.chunk_topic or app.topic"
+        ):
+            derive(suffix="-others")
+
+
+async def test_an_agent_of_isolated_partitions_is_refused_when_it_is_declared(app):
+    async def read(stream):
+        async for _ in stream:
+            pass
+
+    with pytest.raises(UnsupportedFeatureError, match=r"remove isolated_partitions"):
+        app.agent(app.chunk_topic("events"), isolated_partitions=True)(read)
+    app.agent(app.topic("plain"), isolated_partitions=True)(read)
+
+
+async def test_an_agent_that_yields_is_refused_when_it_is_declared(app):
+    async def read(stream):
+        async for chunk in stream:
+            yield chunk
+
+    with pytest.raises(UnsupportedFeatureError, match=r"send it with app.outbox and chunk.follow instead"):
+        app.agent(app.chunk_topic("events"))(read)
+    app.agent(app.topic("plain"))(read)
 
 
 async def test_a_second_agent_on_a_topic_stops_the_start(broker, tmp_path):
