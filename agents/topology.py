@@ -60,19 +60,9 @@ class Names(NamedTuple):
         return f"{self.app}-inbound"
 
     @property
-    def inbound_changelog(self) -> str:
-        """The changelog of table ``inbound``."""
-        return f"{self.app}-inbound-changelog"
-
-    @property
     def user_updates(self) -> str:
         """What was learned of users, as JSON."""
         return f"{self.app}-user-updates"
-
-    @property
-    def users_changelog(self) -> str:
-        """The changelog of table ``users``: compacted, the source of truth of who a user is."""
-        return f"{self.app}-users-changelog"
 
     @property
     def windows_changelog(self) -> str:

@@ -84,7 +84,7 @@ class StagedWorker(CalledWorker):
 
     def rows(self) -> dict[bytes, bytes]:
         """The rows of table ``inbound``, as its changelog has them."""
-        return {key: value for key, value in self.keyed_records(self.names.inbound_changelog) if value is not None}
+        return {key: value for key, value in self.keyed_records(f"{self.names.inbound}-changelog") if value is not None}
 
     def subject(self, name: str) -> SubjectRow:
         value = self.rows().get(subject_key(name))
