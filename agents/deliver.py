@@ -160,6 +160,7 @@ def attach(
 
     @app.agent(topology.batches[core.kind], name=core.kind)
     async def deliver(chunks: Any) -> None:
+        """Deliver batches to integrations of this kind."""
         async for chunk in chunks:
             await delivery.take(chunk)
             if not chunk.is_tick:

@@ -63,6 +63,7 @@ def attach(
 
     @app.agent(topology.source, name="route")
     async def route(chunks: Any) -> None:
+        """Hand events on to the lanes of the integrations that want them."""
         async for chunk in chunks:
             routing.handle(chunk)
             if learning is not None:
@@ -73,6 +74,7 @@ def attach(
 
     @app.agent(topology.inbound.events, name="route-inbound")
     async def route_inbound(chunks: Any) -> None:
+        """Hand inbound events on likewise."""
         async for chunk in chunks:
             if routes_inbound:
                 routing.handle(chunk, INBOUND_EPOCH)

@@ -104,6 +104,7 @@ class InboundTopology(NamedTuple):
             events=app.chunk_topic(names.inbound, yields_to=yields_to, **own),
             table=app.chunk_table(
                 "inbound",
+                help="Keys of inbound requests of the last day, and counts of what came in.",
                 partitions=own["partitions"],
                 extra_topic_configs=own["config"],
                 options=KEYS_ROCKSDB_OPTIONS,
@@ -144,14 +145,29 @@ class Topology(NamedTuple):
             names=names,
             source=source,
             routed=routed,
-            windows=app.chunk_table("windows", partitions=partitions, extra_topic_configs=wide),
+            windows=app.chunk_table(
+                "windows",
+                help="Open windows, and how far each lane is.",
+                partitions=partitions,
+                extra_topic_configs=wide,
+            ),
             batches=batches,
             pending={
-                kind: app.chunk_table(names.pending(kind), partitions=partitions, extra_topic_configs=wide)
+                kind: app.chunk_table(
+                    names.pending(kind),
+                    help=f"Batches of kind {kind} that are not done.",
+                    partitions=partitions,
+                    extra_topic_configs=wide,
+                )
                 for kind in kinds
             },
             # As wide as the others, so that one worker owns the partition of all: only the first partition is used.
-            integrations=app.chunk_table("integrations", partitions=partitions, extra_topic_configs=wide),
+            integrations=app.chunk_table(
+                "integrations",
+                help="Integrations and webhooks beside those of faust.yml, and who changed them.",
+                partitions=partitions,
+                extra_topic_configs=wide,
+            ),
             inbound=(
                 InboundTopology.declare(app, names, yields_to=next_stages, own=own) if takes_inbound(settings) else None
             ),

@@ -157,6 +157,7 @@ def attach(
 
     @app.agent(topology.routed, name="window")
     async def window(chunks: Any) -> None:
+        """Gather the events of each lane, and seal batches of them."""
         async for chunk in chunks:
             frames = [decode_frame(record.value) for record in chunk.records]
             if not windows.is_informed:

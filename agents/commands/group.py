@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import click
@@ -53,7 +54,7 @@ class Distributary(type(faust_cli)):  # type: ignore[misc] Faust's group class h
 
 def _common_options() -> list[click.Parameter]:
     """Faust's, for all commands. Without ``--datadir`` the app's own default holds, which Faust's would always replace."""
-    found = [option for option in fausts.options(faust_cli, _WORDS) if option.name != "app"]
+    found = [option for option in fausts.options(faust_cli, _WORDS) if option.name not in {"app", "version"}]
     for option in found:
         if option.name == "datadir":
             option.default = None
@@ -63,6 +64,12 @@ def _common_options() -> list[click.Parameter]:
 def _choose_config(_ctx: click.Context, _option: click.Parameter, path: str | None) -> None:
     if path:
         os.environ["DISTRIBUTARY_CONFIG"] = path
+
+
+def _tell_version(context: click.Context, _option: click.Parameter, is_asked: bool) -> None:
+    if is_asked and not context.resilient_parsing:
+        click.echo(f"distributary {version('distributary')} (Faust {version('faust-streaming')})")
+        context.exit()
 
 
 cli = Distributary(
@@ -81,6 +88,14 @@ cli = Distributary(
             help="Read this instead of faust.yml.",
         ),
         *_common_options(),
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_tell_version,
+            help="Show the version and exit.",
+        ),
         click.Option(["-A", "--app", "app"], default="agents.app", hidden=True),
     ],
 )

@@ -104,11 +104,16 @@ def _show_hours(ledger: Ledger, accounts: list[HourlyAccount], first: int, *, as
 
 
 def brokers_of(settings: Settings) -> str:
-    """The configured brokers, else the local Kafka's address; raises ``LocalServerError`` where that does not run."""
+    """The configured brokers, else the local Kafka's address; raises ``LocalServerError`` where that is not ready."""
     if settings.brokers:
         return ",".join(settings.brokers)
     servers = LocalServers(names=["kafka"])
     status = servers.status()[0]
+    if status.pid is not None and not status.is_ready:
+        raise LocalServerError(
+            f"the local Kafka at {status.address} runs, as process {status.pid}, and does not answer: it is starting or stuck. Try again "
+            f"soon; its log is {status.log}, and `distributary local down` stops it"
+        )
     if not status.is_ready:
         raise LocalServerError(
             "the local Kafka does not run: start it with `distributary local up`, or set KAFKA_BROKERS=host:port"

@@ -245,6 +245,7 @@ def attach(
 
     @app.agent(topology.requests, name="inbound")
     async def accept(chunks: Any) -> None:
+        """Take up each inbound event once."""
         async for chunk in chunks:
             requests = [decode(record.value) for record in chunk.records]
             stage = await inbound.stage(chunk.partition)

@@ -202,5 +202,6 @@ def attach(directory: Directory, app: ChunkApp, flow: UserFlow) -> None:
 
     @app.agent(flow.updates, name="users")
     async def users(chunks: Any) -> None:
+        """Learn who users are."""
         async for chunk in chunks:
             await directory.process(chunk)

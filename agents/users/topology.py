@@ -36,6 +36,7 @@ class UserFlow(NamedTuple):
             ),
             table=app.chunk_table(
                 TABLE,
+                help="Users, and the identifiers by which they are found.",
                 partitions=partitions,
                 extra_topic_configs={**wide, "max.compaction.lag.ms": str(GONE_AFTER_MS)},
                 options=KEYS_ROCKSDB_OPTIONS,

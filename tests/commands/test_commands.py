@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from click.testing import CliRunner
 
 from agents.commands import cli
+from pipeline.local.servers import LocalServers
 from pipeline.traffic import POISON, events
 
 ROOT = Path(__file__).parents[2]
@@ -186,6 +188,43 @@ def test_a_missing_configuration_is_one_line(shell: Shell):
     assert line.startswith("elsewhere.yml: there is no such file")
 
 
+def test_the_version_is_that_of_the_project_and_of_faust(shell: Shell):
+    line = f"distributary {version('distributary')} (Faust {version('faust-streaming')})"
+    assert shell.run("--version") == (0, [line], [])
+
+
+@pytest.mark.parametrize(("command", "name"), [("tables", "users"), ("agents", "@users")])
+def test_every_table_and_stage_that_is_listed_says_what_it_is_for(shell: Shell, command: str, name: str):
+    shell.write("faust.yml", INBOUND)
+    status, lines, _ = shell.run(command, brokers=NOBODY)
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    (_, *rows) = cells
+    assert status == 0
+    assert name in {row[0] for row in rows}
+    assert [row for row in rows if not row[-1].endswith(".") or "Missing description" in row[-1]] == []
+
+
+INTERRUPTED = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "faust":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from agents.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_a_command_is_loaded_ends_it_without_a_trace():
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], cwd=ROOT, capture_output=True, timeout=60, check=False, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_local_status_of_nothing_says_so_and_fails(shell: Shell):
     status, lines, _ = shell.run("local", "status")
     assert status == 1
@@ -240,6 +279,21 @@ def test_what_needs_kafka_says_in_a_line_that_there_is_none(shell: Shell, comman
     assert (status, out) == (1, [])
     assert "127.0.0.1" in line
     assert "KAFKA_BROKERS" in line
+
+
+def test_a_local_kafka_that_runs_and_does_not_answer_is_told_from_one_that_does_not_run(
+    shell: Shell, own_kafka: LocalServers
+):
+    shell.write("faust.yml", "app: test\n")
+    shell.environment["DISTRIBUTARY_HOME"] = str(own_kafka.directory)
+    own_kafka.pause_kafka()
+    try:
+        status, out, (line,) = shell.run("ledger")
+    finally:
+        own_kafka.resume_kafka()
+    assert (status, out) == (1, [])
+    assert f"the local Kafka at {own_kafka.addresses.kafka} runs" in line
+    assert "does not answer" in line
 
 
 def test_receiver_says_that_its_port_is_taken(shell: Shell):
