@@ -7,7 +7,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from agents.kafka_clients import start_whole
+from agents.kafka_clients import start_whole, stop_whole
 from pipeline.errors import BatchGoneError
 from pipeline.model.batch import Batch, decode_batch
 
@@ -141,4 +141,4 @@ class BatchReader:
         """Close the consumer, if there is one."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await consumer.stop()
+            await stop_whole(consumer)

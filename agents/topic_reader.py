@@ -8,7 +8,7 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
-from agents.kafka_clients import start_whole
+from agents.kafka_clients import start_whole, stop_whole
 
 STALL_S = 60.0
 MAX_RECORDS = 500
@@ -37,7 +37,7 @@ class TopicReader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._consumer.stop()
+        await stop_whole(self._consumer)
 
     async def partitions(self) -> list[int]:
         """The topic's partitions; none where it does not exist."""

@@ -1,7 +1,7 @@
 """The Faust app with chunk topics, chunk tables, an outbox and ticks."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import faust
@@ -130,7 +130,7 @@ class ChunkApp(faust.App):
         if self.crashed:
             return  # what is unfinished stays uncommitted and is done again after the next start
         deadline_s = STOP_DEADLINE_S if self.should_stop else RELEASE_DEADLINE_S
-        if await ends_within(deadline_s, self._settle(super()._consumer_wait_empty(consumer, logger))):
+        if await ends_within(deadline_s, self._settle(consumer, logger)):
             return
         reason = (
             f"running chunks were not acknowledged within {deadline_s:.0f} s of giving partitions back: is the broker well? "
@@ -141,9 +141,9 @@ class ChunkApp(faust.App):
         self.is_broker_deaf = True
         log.warning("stopping without the broker", reason=reason)
 
-    async def _settle(self, until_empty: Coroutine[Any, Any, None]) -> None:
+    async def _settle(self, consumer: Any, logger: Any) -> None:
         await asyncio.gather(*(callback() for callback in self._before_release))
-        await until_empty
+        await super()._consumer_wait_empty(consumer, logger)
 
     async def _producer_flush(self, logger: Any) -> None:
         if self.is_broker_deaf:

@@ -8,7 +8,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from agents.kafka_clients import start_whole
+from agents.kafka_clients import start_whole, stop_whole
 from pipeline.inbound.stage import KEY_KEPT_S
 from pipeline.inbound.tail import MOST_REMEMBERED, TailEvent, uuid_in
 
@@ -77,7 +77,7 @@ class TailReader:
                 return TailRead([], end)
             return TailRead(await _events(consumer, tp, max(first, first_offset, until - MOST_REMEMBERED), until), end)
         finally:
-            await consumer.stop()
+            await stop_whole(consumer)
 
 
 async def _first_of_the_day(consumer: AIOKafkaConsumer, tp: TopicPartition) -> int | None:

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from agents.engine import CLAIM_KEY, ChunkApp, sift
-from agents.kafka_clients import start_whole
+from agents.kafka_clients import start_whole, stop_whole
 from agents.shared import Shared
 from pipeline.cancelling import cancelled
 from pipeline.errors import ConfigError, UnavailableError
@@ -95,7 +95,7 @@ class Follower:
         await cancelled(self._tasks)
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await consumer.stop()
+            await stop_whole(consumer)
 
     async def caught_up(self) -> None:
         """Wait until all that stands in the changelog now is put to work here."""

@@ -18,6 +18,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from agents.kafka_clients import stop_whole
 from agents.topology import Names
 from pipeline.cancelling import cancelled
 from pipeline.clock import Clock
@@ -219,7 +220,7 @@ class IndexService:
                     continue
                 await self._step(consumer)
         finally:
-            await consumer.stop()
+            await stop_whole(consumer)
 
     async def _write(self, work: Callable[..., T], *arguments: Any) -> T:
         # Shielded: a write that is under way ends, and the file is closed after it.

@@ -10,7 +10,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from agents.kafka_clients import start_whole
+from agents.kafka_clients import start_whole, stop_whole
 from agents.topic_reader import Span, TopicReader
 from pipeline.errors import NotFoundError, UnavailableError
 
@@ -47,7 +47,7 @@ class SingleRecords:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._consumer.stop()
+        await stop_whole(self._consumer)
 
     async def read(self, partition: int, offset: int) -> ConsumerRecord | None:
         """The record at this place; ``None`` where there is none, or none any more. Raises ``KafkaError``."""

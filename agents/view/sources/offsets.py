@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from agents.engine import ChunkApp
-from agents.kafka_clients import start_whole
+from agents.kafka_clients import start_whole, stop_whole
 from pipeline.cancelling import cancelled
 from pipeline.clock import Clock
 
@@ -88,7 +88,7 @@ class OffsetWatch:
     async def _drop(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await consumer.stop()
+            await stop_whole(consumer)
 
     async def _look(self) -> None:
         owned = self._owned()

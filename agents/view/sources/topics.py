@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from agents.kafka_clients import start_whole
+from agents.kafka_clients import start_whole, stop_whole
 from agents.view.sources.state import WorkerState
 from pipeline.cancelling import cancelled
 from pipeline.errors import UnavailableError
@@ -110,7 +110,7 @@ class TopicFigures:
         consumer, self._consumer = self._consumer, None
         admin, self._admin = self._admin, None
         if consumer is not None:
-            await consumer.stop()
+            await stop_whole(consumer)
         if admin is not None:
             await admin.close()
 
