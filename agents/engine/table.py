@@ -211,6 +211,10 @@ class ChunkTable(faust.Table):
             f"table {self.name} is read by partition: use table.get(partition, key) or table.rows(partition)"
         )
 
+    def __bool__(self) -> bool:
+        """Say that there is a table, whatever is in it."""
+        return True
+
     on_key_set = on_key_del = on_clear = raw_update = _refuse_to_write
     using_window = hopping = tumbling = _refuse_to_write
     on_key_get = __contains__ = __len__ = __iter__ = keys = values = items = copy = _refuse_to_read
