@@ -17,6 +17,8 @@ from pipeline.view.index.tables import place_of
 
 PREVIEW_BYTES: Final = 200
 LONGEST_KEY: Final = 200
+LONGEST_LINE_BYTES: Final = 1 << 20
+"""No record of ours has a line as long; what others put into our topics must not cost the reader's memory."""
 BODY_CHARS: Final = 1000
 """How much of an inbound request's body the index keeps; the topic has more of it."""
 
@@ -81,7 +83,7 @@ class Feed(NamedTuple):
         line_of = _LINES[self.table]
         for record in records:
             try:
-                line = line_of(record, partition, self.kind)
+                line = _checked(line_of(record, partition, self.kind))
             except (CodecError, msgspec.MsgspecError, ValueError):
                 staged.unreadable += 1
                 continue
@@ -89,6 +91,12 @@ class Feed(NamedTuple):
             staged.has_replays |= self.kind is not None and b'"reason":"replay"' in line
         last = records[-1]
         staged.positions[self.topic, partition] = last.offset + 1, last.timestamp / 1000
+
+
+def _checked(line: bytes) -> bytes:
+    if len(line) > LONGEST_LINE_BYTES:
+        raise ValueError(f"is longer than {LONGEST_LINE_BYTES} bytes")
+    return line
 
 
 def _json_line(record: KafkaRecord, partition: int, _kind: str | None) -> bytes:

@@ -9,15 +9,15 @@ import duckdb
 import structlog
 
 from pipeline.view.index import settle
-from pipeline.view.index.lines import Staged
+from pipeline.view.index.lines import LONGEST_LINE_BYTES, Staged
 from pipeline.view.index.retention import Limits, trim
 from pipeline.view.index.tables import OF_PARTITIONS, SCHEMA, SCHEMA_VERSION
 
 log = structlog.get_logger(__name__)
 
-MEMORY_LIMIT: Final = "256MB"
+MEMORY_LIMIT: Final = "96MB"
+"""DuckDB's cache and work space. A third of it is taken while lines are read, whatever they hold; what does not fit is spilled."""
 MOST_SPILLED: Final = "4GB"
-LARGEST_LINE: Final = 64 << 20
 
 _PLACE: Final = {"place": "BIGINT", "partition": "INTEGER", "offset": "BIGINT"}
 _READ: Final = {
@@ -197,7 +197,7 @@ class Index:
         columns = ", ".join(f"'{name}': '{kind}'" for name, kind in _READ[table].items())
         source = (
             f"(SELECT * FROM read_json(?, format='newline_delimited', columns={{{columns}}}, ignore_errors=true, "
-            f"maximum_object_size={LARGEST_LINE}) WHERE place IS NOT NULL)"
+            f"maximum_object_size={LONGEST_LINE_BYTES}) WHERE place IS NOT NULL)"
         )
         if table == "parked":
             source = f"""(

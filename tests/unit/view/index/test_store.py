@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.model.attempt import DeadLetter, Parked
 from pipeline.model.batch import Request, encode_batch
-from pipeline.view.index.lines import Staged
+from pipeline.view.index.lines import LONGEST_LINE_BYTES, Staged
 from pipeline.view.index.search import search
 from pipeline.view.index.store import Index
 from pipeline.view.index.tables import ATTEMPTS, BATCHES, DEAD_LETTERS, NOTICES, PARKED, TABLES, Table
@@ -140,6 +140,18 @@ def test_records_of_other_programs_are_left_out_and_counted(index: Index, topics
     assert [row["batch"] for row in rows_of(index, ATTEMPTS)] == ["crm:0-100"]
     assert staged.unreadable == 11
     assert index.positions()["app-attempts", 0].next_offset == 8
+
+
+def test_a_line_as_long_as_may_be_is_kept_and_a_longer_one_left_out(index: Index, topics: Topics) -> None:
+    place = len(b',"place":0,"partition":0,"offset":0')
+    longest = b'{"batch":"%b"}' % (b"x" * (LONGEST_LINE_BYTES - place - len(b'{"batch":""}')))
+    staged = topics.staged()
+    topics.stage(staged, index_records.ATTEMPTS, longest)
+    topics.stage(staged, index_records.ATTEMPTS, longest.replace(b"x", b"xx", 1))
+    index.write(staged)
+    assert staged.size_bytes == LONGEST_LINE_BYTES
+    assert [len(row["batch"]) for row in rows_of(index, ATTEMPTS)] == [len(longest) - len(b'{"batch":""}')]
+    assert staged.unreadable == 1
 
 
 @pytest.mark.parametrize("text", ["<script>alert(1)</script>", "\u202ereversed", "a\0b", "x" * 100_000, '"\\', "'; --"])
