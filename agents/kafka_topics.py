@@ -1,6 +1,6 @@
 """Topics as an administrator sees them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -49,7 +49,7 @@ class Administrator:
 
     async def find(self, topics: Sequence[str]) -> dict[str, FoundTopic]:
         """Those of ``topics`` that exist, in two requests. Settings that may not be read are left out."""
-        settings = await self._settings(topics)
+        settings = await settings_of(self._admin, topics)
         # All topics, since a broker may make the ones that are asked for by name.
         described = {each["topic"]: len(each["partitions"]) for each in await self._admin.describe_topics()}
         return {
@@ -62,11 +62,13 @@ class Administrator:
             if described.get(topic)
         }
 
-    async def _settings(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
-        wanted = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
-        return {
-            topic: {entry[0]: entry[1] for entry in entries}
-            for answer in await self._admin.describe_configs(wanted)
-            for code, _message, _type, topic, entries, *_ in answer.resources
-            if code != UnknownTopicOrPartitionError.errno
-        }
+
+async def settings_of(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The broker's settings of those of ``topics`` that exist; none of one whose settings may not be read."""
+    wanted = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
+    return {
+        topic: {entry[0]: entry[1] for entry in entries}
+        for answer in await admin.describe_configs(wanted)
+        for code, _message, _type, topic, entries, *_ in answer.resources
+        if code != UnknownTopicOrPartitionError.errno
+    }

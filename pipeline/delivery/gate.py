@@ -64,7 +64,7 @@ class Gate:
     @property
     def cap(self) -> int:
         """How many tries may be under way at once; 0 where the integration is disabled, gone or removed."""
-        return 0 if self._pending.halted_for else self._cap.cap
+        return 0 if self.is_halted else self._cap.cap
 
     @property
     def is_breaker_open(self) -> bool:

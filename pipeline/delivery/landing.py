@@ -116,12 +116,10 @@ class Landing:
         """
         if lane.gate.is_halted:
             return
-        lane.pending.halted_for = lane.gate.address
-        if purpose_of(lane.name) is Purpose.TEST:
-            return
+        is_test = purpose_of(lane.name) is Purpose.TEST
         for owned in self._endings.partitions.values():
             for name in owned.state.lanes:
-                if integration_of(name) == lane.integration_id and purpose_of(name) is not Purpose.TEST:
+                if integration_of(name) == lane.integration_id and (purpose_of(name) is Purpose.TEST) == is_test:
                     owned.state.touch(name).halted_for = lane.gate.address
 
     def _cut(self, lane: Lane, pending: PendingBatch) -> None:

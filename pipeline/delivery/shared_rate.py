@@ -167,7 +167,7 @@ class SharedRate:
     def try_take(self, events: int, now_s: float) -> float:
         """See ``Rate``. Starts to lease tokens where they run short; to be called on the event loop."""
         cost = cost_of(events, counts_events=self._settings.unit == "events")
-        if self._rates.is_away or not self._rates.may_ask:
+        if not self._rates.may_ask:
             self._used_at_s = now_s
             return self._bucket_alone(now_s).try_take(cost, now_s)
         self._alone = None

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,17 +40,9 @@ def refused(worker: WorkerProcess, **settings: str) -> str:
     """The one line with which a worker of these settings ends on the same directory."""
     file = worker.folder / "other.yml"
     file.write_text(yaml.safe_dump({**worker.settings(), **settings}))
-    done = subprocess.run(
-        worker.command("--config", str(file), "--datadir", "data", "worker", "--web-port", str(ports.choose())),
-        cwd=worker.folder,
-        env=worker.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    (line,) = done.stderr.splitlines()
+    done = worker.ran("--config", str(file), "--datadir", "data", "worker", "--web-port", str(ports.choose()))
+    assert (done.returncode, done.stdout) == (1, b"")
+    (line,) = done.stderr.decode().splitlines()
     return line
 
 

@@ -110,9 +110,9 @@ class WorkerProcess:
         """The command line of ``distributary`` with these arguments."""
         return [sys.executable, "-m", "agents", *arguments]
 
-    def run(self, *arguments: str, status: int = 0, stdin: bytes = b"") -> str:
-        """Run a command that is to end with ``status``; gives its standard output."""
-        done = subprocess.run(
+    def ran(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """What became of a command, however it ended."""
+        return subprocess.run(
             self.command(*arguments),
             cwd=self.folder,
             env=self.environment,
@@ -121,5 +121,9 @@ class WorkerProcess:
             timeout=60,
             check=False,
         )
+
+    def run(self, *arguments: str, status: int = 0, stdin: bytes = b"") -> str:
+        """Run a command that is to end with ``status``; gives its standard output."""
+        done = self.ran(*arguments, stdin=stdin)
         assert done.returncode == status, done.stdout.decode() + done.stderr.decode()
         return done.stdout.decode()

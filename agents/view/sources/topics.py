@@ -7,10 +7,10 @@ from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from agents.kafka_clients import start_whole, stop_whole
+from agents.kafka_topics import settings_of
 from agents.view.sources.state import WorkerState
 from pipeline.cancelling import cancelled
 from pipeline.errors import UnavailableError
@@ -137,13 +137,7 @@ class TopicFigures:
         return _Spans(firsts, ends, committed)
 
     async def _read_settings(self) -> dict[str, dict[str, str]]:
-        admin = await self._opened_admin()
-        wanted = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in self.kinds()]
-        found: dict[str, dict[str, str]] = {}
-        for answer in await admin.describe_configs(wanted):
-            for _code, _message, _type, topic, entries, *_ in answer.resources:
-                found[topic] = {entry[0]: entry[1] for entry in entries}
-        return found
+        return await settings_of(await self._opened_admin(), self.kinds())
 
     async def _opened_consumer(self) -> AIOKafkaConsumer:
         if self._consumer is None:
