@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import faust
@@ -14,6 +15,7 @@ from agents.engine.agent import ChunkAgent
 from agents.engine.assignor import ChunkAssignor, torn_topics
 from agents.engine.chunk import Chunk
 from agents.engine.deadline import STOP_DEADLINE_S, ends_within
+from agents.engine.flow_control import ChunkFlowControl
 from agents.engine.outbox import Outbox
 from agents.engine.recovery import ChunkTableManager
 from agents.engine.stream import ChunkStream
@@ -109,6 +111,11 @@ class ChunkApp(faust.App):
             lease_s = self.conf.broker_session_timeout - 1.25 * self.conf.broker_heartbeat_interval
             self._outbox = Outbox(self, lease_s=lease_s, loop=self.loop, beacon=self.beacon)
         return self._outbox
+
+    @cached_property
+    def flow_control(self) -> ChunkFlowControl:
+        """Whether anything flows to streams and tables."""
+        return ChunkFlowControl(loop=self.loop)
 
     def before_release(self, callback: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         """Register what must happen between the stop of the flow and the wait for running chunks.

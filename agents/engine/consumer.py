@@ -2,10 +2,8 @@
 
 import contextlib
 import time
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import accumulate
 from typing import Any
 
 import structlog
@@ -15,6 +13,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
 from mode.utils.futures import notify
 
+from agents.engine.backlog import Backlog
 from agents.engine.chunk import Chunk
 from agents.engine.deadline import STOP_DEADLINE_S, ends_within
 from agents.engine.fetch import Fetched, fetched_records
@@ -72,33 +71,6 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             return await fetched_records(consumer._fetcher, active_partitions, timeout or 0.0)
 
 
-class _Backlog:
-    """Fetched records of one partition that were not handed out yet."""
-
-    __slots__ = ("position", "records")
-
-    def __init__(self, records: list[Any]) -> None:
-        self.records = records
-        self.position = 0
-
-    def cut(self, max_records: int, max_bytes: int) -> tuple[list[Any], int]:
-        """Take the next records, at least one, within both bounds; gives them and their bytes."""
-        start = self.position
-        records = (
-            self.records[start : start + max_records] if start or len(self.records) > max_records else self.records
-        )
-        sizes = [len(record.value or b"") + len(record.key or b"") for record in records]
-        size_bytes = sum(sizes)
-        if size_bytes > max_bytes:
-            fitting = max(1, bisect_right(list(accumulate(sizes)), max_bytes))
-            records, size_bytes = records[:fitting], sum(sizes[:fitting])
-        self.position = start + len(records)
-        return records, size_bytes
-
-    def is_empty(self) -> bool:
-        return self.position >= len(self.records)
-
-
 class ChunkConsumer(driver.Consumer):
     """Fetches as Faust does, hands out chunks round robin over partitions, commits finished prefixes.
 
@@ -107,7 +79,7 @@ class ChunkConsumer(driver.Consumer):
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self._backlogs: dict[TP, _Backlog] = {}
+        self._backlogs: dict[TP, Backlog] = {}
         self._unfinished: dict[TP, deque[Chunk]] = {}
         self._committable: dict[TP, int] = {}
         self._ticking: set[TP] = set()
@@ -145,7 +117,7 @@ class ChunkConsumer(driver.Consumer):
         await self._go_back_to_what_was_thrown_away()
         await self._hand_out_backlogs(generation_id)
         active = self._get_active_partitions()
-        fetchable = {tp for tp in active if tp not in self._backlogs}
+        fetchable = {tp for tp in active if tp not in self._backlogs and self._may_be_read(tp)}
         if not fetchable:
             await self.sleep(NO_ROOM_POLL_S if self._backlogs else 0.1)
             return None, active
@@ -182,7 +154,7 @@ class ChunkConsumer(driver.Consumer):
             self._thrown_away.add(tp)  # nothing may be skipped, whatever moved the position
             return
         if records:
-            self._backlogs[tp] = _Backlog(records)
+            self._backlogs[tp] = Backlog(records)
             self.app.chunk_topics[tp.topic].backlogs += 1
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
 
@@ -242,7 +214,12 @@ class ChunkConsumer(driver.Consumer):
                 return
             backlog = self._backlogs.get(tp)
             topic: ChunkTopic = self.app.chunk_topics[tp.topic]
-            if backlog is None or tp in self._paused_partitions or not self._has_room(topic):
+            if (
+                backlog is None
+                or tp in self._paused_partitions
+                or not self._may_be_read(tp)
+                or not self._has_room(topic)
+            ):
                 continue
             records, size_bytes = backlog.cut(topic.max_chunk_records, topic.max_chunk_bytes)
             if backlog.is_empty():
@@ -259,6 +236,14 @@ class ChunkConsumer(driver.Consumer):
                 self.app.on_chunk(chunk, len(records))
             self._read_offset[tp] = chunk.offset + 1
             await self.wait_first(self.callback(chunk), self.suspend_flow.wait())
+
+    def _may_be_read(self, tp: TP) -> bool:
+        """Whether records of ``tp`` may be handed out now: of changelogs always, of all else when no rebalance is under way.
+
+        While tables recover the flow is on, and before a rebalance ends Faust opens all partitions, goes back to the committed
+        offsets and empties the queues of the streams: what was handed out between would be lost until the next rebalance.
+        """
+        return not self.app.rebalancing or self._is_changelog_tp(tp)
 
     def _has_room(self, topic: ChunkTopic) -> bool:
         if topic.internal:  # a changelog: bounded by the recovery's queue

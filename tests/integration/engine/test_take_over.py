@@ -6,6 +6,7 @@ import contextlib
 import pytest
 
 from agents.engine import ChunkApp
+from agents.engine.consumer import ChunkConsumer
 from tests.support.chunk_worker import Broker, fresh_name, make_app, running, until
 
 PARTITIONS = 4
@@ -88,3 +89,37 @@ async def test_a_second_worker_takes_half_and_the_first_takes_it_back(broker, tm
         for partition in range(PARTITIONS):
             last = {b"c": b"1"} if standbys else {}
             assert first.rows(partition) == {b"a": b"30", b"b": b"15", **last}
+
+
+async def test_nothing_is_handed_out_between_the_recovery_of_tables_and_the_end_of_the_rebalance(
+    broker, tmp_path, monkeypatch
+):
+    """What is handed out there, Faust throws away when it lets the flow go on, and nobody fetches it again."""
+    name, topic = fresh_name(), await broker.create(fresh_name("events"), PARTITIONS)
+    before, after = (Counting(name, broker, tmp_path / who, topic) for who in ("before", "after"))
+    for partition in range(PARTITIONS):
+        await broker.put(topic, [b"a"], partition)
+    async with running(before.app):
+        await all_committed(broker, name, topic, 1)
+    for partition in range(PARTITIONS):
+        await broker.put(topic, [b"a"], partition)
+    rounds, early = [], []
+    fetch, seek = ChunkConsumer._wait_next_records, ChunkConsumer.perform_seek
+
+    async def fetch_and_count(consumer, timeout_s):
+        try:
+            return await fetch(consumer, timeout_s)
+        finally:
+            rounds.append(consumer)
+
+    async def seek_slowly(consumer):
+        await seek(consumer)
+        enough = len(rounds) + 3
+        await until(lambda: len(rounds) >= enough)
+
+    monkeypatch.setattr(ChunkConsumer, "_wait_next_records", fetch_and_count)
+    monkeypatch.setattr(ChunkConsumer, "perform_seek", seek_slowly)
+    after.app.on_chunk = lambda chunk, _: early.append(chunk) if after.app.rebalancing else None
+    async with running(after.app):
+        await all_committed(broker, name, topic, 2)
+        assert early == []
