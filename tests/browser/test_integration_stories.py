@@ -99,6 +99,7 @@ def test_a_broken_endpoint_is_seen_mended_and_what_was_parked_is_replayed(
     scene.await_rows("/attempts", "attempts", 1, integration="club", status="503")
     assert barriers(page) == []
     picture(page, "story breaker open")
+    scene.await_rows("/notices", "notices", 1, integration="club")
     page.goto(f"{scene.url}/notices?integration=club")
     expect(page.locator("#notices tbody tr").first).to_be_visible()
 
@@ -182,6 +183,7 @@ def test_an_integration_is_paused_and_enabled_by_an_operator(desk: Desk, scene: 
 def test_who_did_what_stands_in_the_audit_log(desk: Desk, scene: Scene) -> None:
     scene.create("audited")
     page = desk.reader()
+    scene.await_rows("/audit", "audit", 1, target="audited")
     page.goto(f"{scene.url}/audit?target=audited")
 
     expect(page.locator("#audit tbody tr")).to_have_count(1)
