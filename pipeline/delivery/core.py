@@ -421,7 +421,7 @@ class DeliveryCore:
         self._go_on()
 
     def _on_gone(self, lane: Lane, pending: PendingBatch, error: BatchGoneError) -> None:
-        """A body that retention removed: nobody can send it or park it any more."""
+        """A body that is in its topic no more: nobody can send it or park it."""
         if pending.fate is None and pending.body is None and lane.withdraw(pending):
             self._endings.finish(lane, pending, Fate.DISCARDED, str(error))
         if lane.to_give_up or len(lane.held) < len(lane.pending.waiting):

@@ -5,13 +5,17 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+import structlog
+
 from pipeline.delivery.bodies import Bodies
 from pipeline.delivery.lane import Lane
 from pipeline.delivery.limits import DeliveryLimits
 from pipeline.delivery.pending import PendingBatch
-from pipeline.errors import BatchGoneError, SourceRecreatedError
+from pipeline.errors import BatchGoneError
 from pipeline.model.batch import Batch
 from pipeline.model.ranges import without
+
+log = structlog.get_logger(__name__)
 
 ReadBatch = Callable[[int, int], Awaitable[Batch]]
 """Reads the record at (partition, offset) of the batches topic; raises ``BatchGoneError`` where it is there no more."""
@@ -21,7 +25,7 @@ class Readback:
     """Lanes that ask, and the reads under way; one read a lane, a bounded number in all.
 
     ``may_read_now`` says whether a body that is needed at once may be read, ``on_body`` is told of each body that came,
-    ``on_gone`` of each that is in the topic no more, and ``on_error`` of an error that ends the worker.
+    ``on_gone`` of each that is in the topic no more, or has another batch in its place, and ``on_error`` of an error that ends the worker.
     """
 
     def __init__(
@@ -95,10 +99,17 @@ class Readback:
     async def _body_of(self, lane: Lane, pending: PendingBatch) -> Batch:
         batch = await self._read_batch(lane.partition, pending.offset)
         if batch.lane != lane.name or without(pending.ranges, batch.ranges):
-            raise SourceRecreatedError(
-                f"partition {lane.partition} of the batches topic holds {batch.id} at offset {pending.offset}, where "
-                f"{pending.name(lane.name)} was: the topic was deleted and made again. What waited in it is lost; "
-                "to go on without it, reset the pending table"
+            name = pending.name(lane.name)
+            log.error(
+                "a batch that waited is lost: its topic was deleted and made again, and has another one in its place",
+                batch=name,
+                partition=lane.partition,
+                offset=pending.offset,
+                found=batch.id,
+            )
+            raise BatchGoneError(
+                f"partition {lane.partition} of the batches topic holds {batch.id} at offset {pending.offset}, where {name} was: "
+                "the topic was deleted and made again; find out who deleted it"
             )
         return batch.only(pending.ranges)
 
