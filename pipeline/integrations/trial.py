@@ -5,8 +5,7 @@ is shown holds no secret: neither those of the settings nor a token that was fet
 """
 
 import base64
-import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from pipeline.integrations.secrets import KEEP, masked_url, secret_places
 from pipeline.integrations.written import settings_of
 from pipeline.model.integration import Integration
 from pipeline.net.client import ANSWER_HEAD_BYTES, Answer, Endpoint, HttpClient, NoAnswer
+from pipeline.net.mask import Mask
 from pipeline.net.proxy import Proxy
 from pipeline.sinks.base import SinkContext
 from pipeline.sinks.registry import spec_of
@@ -31,7 +31,6 @@ LONGEST_S: Final = 20.0
 """How long a test waits for an endpoint, however long deliveries may: somebody waits for the page."""
 
 _SHOWN_BYTES: Final = 64 * 1024
-_SHORTEST_SECRET: Final = 4
 _OF_DELIVERIES: Final = "webhook-id"
 _HIDDEN_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
 
@@ -80,8 +79,8 @@ async def try_sending(integration: Integration, client: HttpClient, *, now_s: fl
     finally:
         await recorder.close()
     step = event_step(integration, batch, outcome)
-    hidden = [*_spellings(integration)]
-    requests = tuple(_shown(*each, hidden) for each in recorder.exchanges)
+    mask = Mask(_spellings(integration))
+    requests = tuple(_shown(*each, mask) for each in recorder.exchanges)
     return Trial(integration.id, integration.kind, step.state is State.GOOD, step, requests)
 
 
@@ -139,39 +138,27 @@ def _patient(integration: Integration) -> Integration:
     return integration.model_copy(update={"timeout_s": min(integration.timeout_s, LONGEST_S)})
 
 
-def _shown(
-    url: URL, headers: CIMultiDict[str], body: bytes, answer: Answer | NoAnswer, hidden: list[str]
-) -> SentRequest:
+def _shown(url: URL, headers: CIMultiDict[str], body: bytes, answer: Answer | NoAnswer, mask: Mask) -> SentRequest:
     return SentRequest(
-        url=masked_url(_without(str(url), hidden)),
-        headers={
-            name: KEEP if name.lower() in _HIDDEN_HEADERS else _without(text, hidden) for name, text in headers.items()
-        },
-        body=_text(body, hidden),
+        url=masked_url(mask.hide(str(url))),
+        headers={name: KEEP if name.lower() in _HIDDEN_HEADERS else mask.hide(text) for name, text in headers.items()},
+        body=mask.hide(_text(body)),
         status=answer.status if isinstance(answer, Answer) else None,
-        answer=_text(answer.head, hidden) if isinstance(answer, Answer) else "",
+        answer=mask.hide(_text(answer.head)) if isinstance(answer, Answer) else "",
         problem=answer.detail if isinstance(answer, NoAnswer) else "",
     )
 
 
-def _text(body: bytes, hidden: list[str]) -> str:
-    return _without(body[:_SHOWN_BYTES].decode("utf-8", "replace"), hidden)
+def _text(body: bytes) -> str:
+    return body[:_SHOWN_BYTES].decode("utf-8", "replace")
 
 
-def _without(text: str, hidden: list[str]) -> str:
-    for secret in hidden:
-        text = text.replace(secret, KEEP)
-    return text
-
-
-def _spellings(integration: Integration) -> Iterator[str]:
-    """Each secret of the settings as it may stand in a request or come back in an answer, the longest first."""
+def _spellings(integration: Integration) -> set[str]:
+    """Each secret of the settings as it may stand in a request or come back in an answer."""
     settings = settings_of(integration)
     texts = {text for place in secret_places(type(integration)) for text in _texts_at(settings, place)}
     texts |= {word for text in texts for word in text.split()}
-    texts |= {base64.b64encode(each.encode()).decode() for text in texts for each in (text, f"{text}:")}
-    texts |= {json.dumps(text)[1:-1] for text in texts}
-    yield from sorted((text for text in texts if len(text) >= _SHORTEST_SECRET), key=len, reverse=True)
+    return texts | {base64.b64encode(each.encode()).decode() for text in texts for each in (text, f"{text}:")}
 
 
 def _texts_at(settings: Any, place: tuple[str, ...]) -> list[str]:

@@ -335,6 +335,15 @@ async def test_a_test_event_shows_what_went_and_what_came_and_no_secret(as_: As)
     assert not any(secret in json.dumps(body) for secret in SECRETS)
 
 
+async def test_a_secret_that_an_endpoint_echoes_in_another_spelling_is_hidden_too(as_: As) -> None:
+    admin = await as_()
+    async with serving(reply(200, rb'{"echo": "Bearer hush\u002dtoken", "again": "hush%2Dtoken"}')) as endpoint:
+        await admin.made(CRM | {"url": endpoint.url()})
+        _, body, _ = await admin.ask("POST", f"{ROOT}/crm/test")
+
+    assert body["requests"][0]["answer"] == '{"echo": "***", "again": "***"}'
+
+
 async def test_settings_are_tried_before_they_are_saved_with_secrets_that_are_kept(as_: As) -> None:
     admin = await as_()
     async with serving(reply(500, b"no")) as endpoint:
