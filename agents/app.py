@@ -37,6 +37,7 @@ from pipeline.clock import SystemClock
 from pipeline.config.schema import Settings
 from pipeline.delivery.core import DeliveryCore
 from pipeline.delivery.observers import DeliveryObservers
+from pipeline.errors import ConfigError
 from pipeline.ingest.route import Router
 from pipeline.local.servers import LocalServers
 from pipeline.metrics import Metrics, catalogue
@@ -58,6 +59,16 @@ class LoggingWorker(faust.Worker):
         super().__init__(app, *services, **{**options, "override_logging": False})
         self.spinner = None
         logs.configure(str(self.loglevel))
+
+    async def start(self) -> None:
+        """Start. Mistakes of the configuration that only now come to light are told a line each, and end the process."""
+        try:
+            return await super().start()
+        except ConfigError as error:
+            problems = error.problems
+        for problem in problems:
+            log.error("the worker cannot start", problem=problem)
+        raise SystemExit(1)
 
     def _on_sigint(self) -> None:  # without the line of marks that Faust prints
         self._schedule_shutdown(signal.SIGINT)

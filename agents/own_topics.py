@@ -57,9 +57,6 @@ async def _compared(administrator: Administrator, wanted: Iterable[WantedTopic])
     """Names of those that exist; raises ``ConfigError`` where some are not as they must be."""
     wanted = list(wanted)
     found = await administrator.find([topic.name for topic in wanted])
-    problems = mismatches(wanted, found)
-    for problem in problems:
-        log.error("a topic cannot be used as it is", problem=problem)
-    if problems:
+    if problems := mismatches(wanted, found):
         raise ConfigError(problems)
     return set(found)

@@ -144,6 +144,7 @@ def test_a_worker_whose_partitions_were_changed_ends_with_the_reason(kafka, tmp_
     said = worker.log()[started_at:]
     assert "worker ready" not in said
     lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-    problems = [line["problem"] for line in lines if line["event"] == "a topic cannot be used as it is"]
+    problems = [line["problem"] for line in lines if line["event"] == "the worker cannot start"]
     assert len(problems) == len(set(problems)) > 10
+    assert "Traceback" not in said
     assert all(problem.endswith("write `partitions: 4` again, or choose a new `app`") for problem in problems)
