@@ -23,8 +23,8 @@ from pipeline.sinks.registry import SINKS
 def command(integration: str, as_json: bool) -> None:
     """Try the endpoint of an INTEGRATION again, whatever holds its batches back.
 
-    That is an endpoint which said that it is gone (410), or a breaker that is open because every try failed. Says what it
-    found; nothing happens where nothing is held back. Batches that were parked are the matter of `distributary replay`.
+    That is an endpoint which said that it is gone (410), a breaker that is open because every try failed, or a next try
+    that is far off, since the endpoint asked for that (Retry-After) or the schedule of retries does. Says what it found; nothing happens where nothing is held back. Batches that were parked are the matter of `distributary replay`.
     """
     settings = knowing(load(), integration, brokers_of)
     chosen = integration_named(settings, integration)
@@ -49,7 +49,8 @@ async def _resume(brokers: str, names: Names, integration: str) -> list[HeldLane
                 brokers, names.pending_changelog(spec.kind), wants=lambda key: belongs_to(integration, key)
             )
             for spec in SINKS
-        }
+        },
+        now=time.time(),
     )
     if held:
         async with RecordSender(brokers) as sender:

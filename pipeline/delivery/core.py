@@ -217,14 +217,19 @@ class DeliveryCore:
         return pending_lane.replay(batch, offset) if batch.request else pending_lane.register(batch, offset)
 
     def _resume_lane(self, partition: int, owned: OwnedPartition, name: str) -> None:
-        """Somebody says that the endpoint is to be tried again."""
+        """Somebody says that the endpoint is to be tried again: now, whenever its next tries were due."""
         if name in owned.state.lanes:
             pending_lane = owned.state.touch(name)
             lane = owned.lanes.get(name) or self._lane(partition, owned, pending_lane)
             change = lane.gate.resume()
             if change is not None:
                 self._observer.breaker_changed(name, change)
-            self._rotation.add(lane)
+            self._timer.drop({lane})
+            lane.begin_anew()
+            for pending in pending_lane.waiting.values():
+                if pending.next_at and not pending.is_in_flight:
+                    pending_lane.retry_at(pending, 0.0)
+            self._resume(lane, self._clock.wall_s())
             self._go_on()
 
     async def room(self) -> None:

@@ -89,6 +89,10 @@ class Lane:
         self.gate.replace(endpoint)
         self.is_ordered = endpoint.integration.ordered if endpoint else False
         self.max_wait_s = endpoint.integration.max_wait_s if endpoint else 0.0
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Empty the queue, which is to be filled again; the timer knows nothing of the lane any more."""
         self.first_tries.clear()
         self.retries.clear()
         self.is_paused = self.has_expiry_timer = False

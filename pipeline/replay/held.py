@@ -1,7 +1,7 @@
 """Lanes that hold their batches back, and the record that lets them go on."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pipeline.delivery.breaker import BreakerRow
 from pipeline.delivery.rows import BatchRow, LaneRow, RowKind, decode_row, parse_key
@@ -9,9 +9,15 @@ from pipeline.model.batch import Batch, Request, SealReason, encode_batch, integ
 from pipeline.model.moments import format_time
 from pipeline.model.ranges import count_of
 
+SOON_S: Final = 30.0
+"""A batch whose next try is due within this is on its way, and holds nobody back."""
+
 
 class HeldLane(NamedTuple):
-    """A lane whose endpoint was gone (``is_halted``), or whose breaker is not closed; what waits in it."""
+    """A lane whose endpoint was gone (``is_halted``), whose breaker is not closed, or a batch of which has its next try much later.
+
+    ``later_at`` is when the last of these tries is due, in UNIX seconds; the others are what waits in the lane.
+    """
 
     kind: str
     partition: int
@@ -20,6 +26,7 @@ class HeldLane(NamedTuple):
     breaker: BreakerRow | None
     waiting_batches: int
     waiting_events: int
+    later_at: float | None = None
 
     @property
     def why(self) -> str:
@@ -28,6 +35,10 @@ class HeldLane(NamedTuple):
         if self.breaker is not None:
             since = format_time(round(self.breaker.opened_at))
             found.append(f"breaker open since {since}, after {self.breaker.failures} failures")
+        if self.later_at is not None:
+            found.append(
+                f"waits until {format_time(round(self.later_at))} for its next try, as the endpoint or `retry` asks"
+            )
         return "; ".join(found)
 
     def as_json(self) -> dict[str, Any]:
@@ -38,6 +49,7 @@ class HeldLane(NamedTuple):
             "partition": self.partition,
             "halted": self.is_halted,
             "breaker_open": self.breaker is not None,
+            "later_at": self.later_at,
             "why": self.why,
             "waiting_batches": self.waiting_batches,
             "waiting_events": self.waiting_events,
@@ -50,9 +62,10 @@ def belongs_to(integration: str, key: bytes) -> bool:
     return kind in (RowKind.LANE, RowKind.BATCH) and integration_of(lane) == integration
 
 
-def held_lanes(tables: Mapping[str, Mapping[int, Iterable[tuple[bytes, bytes]]]]) -> list[HeldLane]:
-    """The lanes among the rows of pending tables (by kind of sink and partition) that are held back, by name.
+def held_lanes(tables: Mapping[str, Mapping[int, Iterable[tuple[bytes, bytes]]]], *, now: float) -> list[HeldLane]:
+    """The lanes among the rows of pending tables (by kind of sink and partition) that are held back ``now``, by name.
 
+    ``now`` is UNIX seconds. A pause that an endpoint asked for is in no lane's row, and found by the batch that was told of it.
     Raises ``CodecError`` where a row cannot be read.
     """
     found = []
@@ -60,6 +73,7 @@ def held_lanes(tables: Mapping[str, Mapping[int, Iterable[tuple[bytes, bytes]]]]
         for partition, rows in table.items():
             lanes: dict[str, LaneRow] = {}
             waiting: dict[str, tuple[int, int]] = {}
+            later: dict[str, float] = {}
             for key, value in rows:
                 lane, row_kind, first = parse_key(key)
                 if row_kind is RowKind.LANE:
@@ -68,8 +82,10 @@ def held_lanes(tables: Mapping[str, Mapping[int, Iterable[tuple[bytes, bytes]]]]
                     row = decode_row(BatchRow, key, value)
                     batches, events = waiting.get(lane, (0, 0))
                     waiting[lane] = (batches + 1, events + count_of(row.rest or ((first, row.end),)))
+                    if row.next_at > now + SOON_S:
+                        later[lane] = max(row.next_at, later.get(lane, 0.0))
             for name, lane_row in lanes.items():
-                if lane_row.halted_for or lane_row.breaker is not None:
+                if lane_row.halted_for or lane_row.breaker is not None or name in later:
                     held = HeldLane(
                         kind,
                         partition,
@@ -77,6 +93,7 @@ def held_lanes(tables: Mapping[str, Mapping[int, Iterable[tuple[bytes, bytes]]]]
                         bool(lane_row.halted_for),
                         lane_row.breaker,
                         *waiting.get(name, (0, 0)),
+                        later.get(name),
                     )
                     found.append(held)
     return sorted(found, key=lambda held: (held.lane, held.kind))

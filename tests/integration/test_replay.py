@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -285,7 +286,7 @@ def held(flow: Flow, name: str) -> str:
     """What holds the lane back, by its row."""
     changelog = Names(flow.app).pending_changelog("http")
     rows = asyncio.run(read_rows(flow.brokers, changelog, wants=lambda key: belongs_to(name, key)))
-    return "; ".join(each.why for each in held_lanes({"http": rows}) if each.waiting_events == 25)
+    return "; ".join(each.why for each in held_lanes({"http": rows}, now=time.time()) if each.waiting_events == 25)
 
 
 def test_the_hours_are_shown_and_add_up(flow: Flow):

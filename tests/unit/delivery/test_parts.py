@@ -276,8 +276,9 @@ async def test_resuming_an_integration_that_was_removed_does_nothing():
         assert it.lane().delivered_batches == 1
 
 
-async def test_resuming_lifts_a_pause_that_the_endpoint_asked_for():
-    async with delivering(integration("crm")) as it:
+@pytest.mark.parametrize("is_ordered", [False, True])
+async def test_resuming_lifts_a_pause_that_the_endpoint_asked_for(*, is_ordered: bool):
+    async with delivering(integration("crm", ordered=is_ordered)) as it:
         a_day = Outcome(Verdict.RETRY, "429", status=429, retry_after_s=86_000.0, hint=Hint.THROTTLED)
         it.sink().answers.append(a_day)
         it.send()
@@ -287,7 +288,10 @@ async def test_resuming_lifts_a_pause_that_the_endpoint_asked_for():
         assert len(it.sink().tries) == 1
         resume(it)
         await it.pass_time(60)
-        assert len(it.sink().tries) == 4
+        assert sorted(it.sink().tries) == ["crm:0-10", "crm:0-10", "crm:10-20", "crm:20-30", "crm:30-40"]
+        assert not is_ordered or it.sink().tries[1] == "crm:0-10"
+        await it.write()
+        assert (it.lane().delivered_batches, it.tables[0].waiting()) == (4, [])
 
 
 async def test_a_batch_that_a_410_puts_back_still_expires():

@@ -17,13 +17,25 @@ def test_lanes_that_are_halted_or_whose_breaker_is_open_are_found_with_what_wait
         lane_key("crm~backfill"): encode_row(LaneRow(ROW_VERSION, 0, breaker=breaker)),
         lane_key("crm~1"): encode_row(LaneRow(ROW_VERSION, 0)),
     }
-    halted, broken = held_lanes({"http": {3: table.items()}})
+    halted, broken = held_lanes({"http": {3: table.items()}}, now=NOW_S)
     assert (halted.lane, halted.partition, halted.waiting_batches, halted.waiting_events) == ("crm", 3, 2, 13)
     assert halted.why == "halted: the endpoint said that it is gone"
     assert (broken.lane, broken.waiting_batches) == ("crm~backfill", 0)
     assert broken.why == "breaker open since 2023-11-14T22:13:20Z, after 14 failures"
     assert halted.as_json()["halted"]
     assert not halted.as_json()["breaker_open"]
+
+
+def test_a_lane_whose_next_try_is_far_off_is_held_back_and_one_that_is_about_to_be_tried_is_not():
+    table = {
+        **{lane_key(lane): encode_row(LaneRow(ROW_VERSION, 20)) for lane in ("crm", "crm~1")},
+        row_key("crm", RowKind.BATCH, 0): encode_row(BatchRow(ROW_VERSION, 10, 0, 1, 1, NOW_S + 7_200, NOW_S)),
+        row_key("crm", RowKind.BATCH, 10): encode_row(BatchRow(ROW_VERSION, 20, 1, 1, 0, 0.0, NOW_S)),
+        row_key("crm~1", RowKind.BATCH, 0): encode_row(BatchRow(ROW_VERSION, 20, 2, 1, 1, NOW_S + 8, NOW_S)),
+    }
+    (held,) = held_lanes({"http": {3: table.items()}}, now=NOW_S)
+    assert (held.lane, held.waiting_batches, held.is_halted, held.later_at) == ("crm", 2, False, NOW_S + 7_200)
+    assert held.why == "waits until 2023-11-15T00:13:20Z for its next try, as the endpoint or `retry` asks"
 
 
 def test_only_rows_of_the_integration_that_tell_of_lanes_and_batches_are_asked_for():
