@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -72,6 +73,8 @@ def command(is_backfill: bool, rate: float | None, is_dry: bool, yes: bool, as_j
 
     TIME is 2026-11-22T10:00Z, 2026-11-22, now, or 2h for two hours ago; without a zone it is UTC.
     """
+    if rate is not None and math.isnan(rate):  # which no range keeps out, and no bucket holds back
+        raise click.UsageError("--rate nan is no rate: say how many a second")
     _refuse_empty(chosen)
     _refuse_mixed(chosen, is_backfill=is_backfill)
     if is_backfill:

@@ -56,6 +56,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
         ([], "--all"),
         (["--all", "--integration", "crm"], "--integration only some of it; give one of them"),
         (["--reason", ""], "--reason is empty"),
+        (["--all", "--rate", "nan"], "--rate nan is no rate"),
         (["--integration", " "], "--integration is empty"),
         (["--kind", ""], "--kind is empty"),
         (["--batch", ""], "--batch is empty"),
