@@ -4,8 +4,9 @@ It travels in the lane ``{id}~test``, past windows, ledger and retries, like the
 is shown holds no secret: neither those of the settings nor a token that was fetched with them.
 """
 
+import asyncio
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from pipeline.net.client import ANSWER_HEAD_BYTES, Answer, Endpoint, HttpClient,
 from pipeline.net.mask import Mask
 from pipeline.net.proxy import Proxy
 from pipeline.sinks.base import SinkContext
+from pipeline.sinks.posting import spellings_of
 from pipeline.sinks.registry import spec_of
 
 LONGEST_S: Final = 20.0
@@ -32,6 +34,7 @@ LONGEST_S: Final = 20.0
 
 _SHOWN_BYTES: Final = 64 * 1024
 _OF_DELIVERIES: Final = "webhook-id"
+_Exchange = tuple[URL, CIMultiDict[str], bytes, Answer | NoAnswer]
 _HIDDEN_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
@@ -79,8 +82,7 @@ async def try_sending(integration: Integration, client: HttpClient, *, now_s: fl
     finally:
         await recorder.close()
     step = event_step(integration, batch, outcome)
-    mask = Mask(_spellings(integration))
-    requests = tuple(_shown(*each, mask) for each in recorder.exchanges)
+    requests = await asyncio.to_thread(_all_shown, recorder.exchanges, _spellings(integration))
     return Trial(integration.id, integration.kind, step.state is State.GOOD, step, requests)
 
 
@@ -100,7 +102,7 @@ class _Recorder(HttpClient):
     def __init__(self, inner: HttpClient) -> None:
         super().__init__(inner.guard)
         self._inner = inner
-        self.exchanges: list[tuple[URL, CIMultiDict[str], bytes, Answer | NoAnswer]] = []
+        self.exchanges: list[_Exchange] = []
 
     async def open(self) -> None:
         await self._inner.open()
@@ -138,19 +140,30 @@ def _patient(integration: Integration) -> Integration:
     return integration.model_copy(update={"timeout_s": min(integration.timeout_s, LONGEST_S)})
 
 
-def _shown(url: URL, headers: CIMultiDict[str], body: bytes, answer: Answer | NoAnswer, mask: Mask) -> SentRequest:
+def _all_shown(exchanges: Iterable[_Exchange], secrets: Collection[str]) -> tuple[SentRequest, ...]:
+    return tuple(_shown(*each, secrets) for each in exchanges)
+
+
+def _shown(
+    url: URL, headers: CIMultiDict[str], body: bytes, answer: Answer | NoAnswer, secrets: Collection[str]
+) -> SentRequest:
+    # What went in these headers may be in no setting as it stands there: a token that was fetched, a name joined to a password.
+    credentials = [
+        each for name, text in headers.items() if name.lower() in _HIDDEN_HEADERS for each in spellings_of(text)
+    ]
+    mask = Mask([*secrets, *credentials])
     return SentRequest(
         url=masked_url(mask.hide(str(url))),
         headers={name: KEEP if name.lower() in _HIDDEN_HEADERS else mask.hide(text) for name, text in headers.items()},
-        body=mask.hide(_text(body)),
+        body=_text(body, mask),
         status=answer.status if isinstance(answer, Answer) else None,
-        answer=mask.hide(_text(answer.head)) if isinstance(answer, Answer) else "",
-        problem=answer.detail if isinstance(answer, NoAnswer) else "",
+        answer=_text(answer.head, mask) if isinstance(answer, Answer) else "",
+        problem=mask.hide(answer.detail) if isinstance(answer, NoAnswer) else "",
     )
 
 
-def _text(body: bytes) -> str:
-    return body[:_SHOWN_BYTES].decode("utf-8", "replace")
+def _text(body: bytes, mask: Mask) -> str:
+    return mask.hide(body[:_SHOWN_BYTES].decode("utf-8", "replace"))
 
 
 def _spellings(integration: Integration) -> set[str]:

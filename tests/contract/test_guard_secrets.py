@@ -16,6 +16,7 @@ from pipeline import logs
 from pipeline.config.load import load
 from pipeline.config.schema import Settings
 from pipeline.errors import ConfigError
+from pipeline.integrations.trial import try_sending
 from pipeline.model.attempt import Attempt, Outcome, encode_attempt
 from pipeline.net.client import HttpClient
 from pipeline.net.guard import AddressGuard
@@ -186,16 +187,23 @@ def told_by(outcome: Outcome) -> list[str]:
 
 
 HTTP_CASES = [(spec, each) for spec in HTTP_SINKS for each in planted(spec, "http://127.0.0.1:9/")]
-
-
-@pytest.mark.parametrize(
+every_http_planting = pytest.mark.parametrize(
     ("spec", "plants"),
     HTTP_CASES,
     ids=[f"{spec.kind} {'+'.join('.'.join(p) for p in each.secrets)}" for spec, each in HTTP_CASES],
 )
-@pytest.mark.parametrize(
+every_echo = pytest.mark.parametrize(
     "answer", [parrot(200), parrot(400), parrot(500), babble()], ids=["200", "400", "500", "garbage"]
 )
+
+
+def credentials_in(requests: list[Seen]) -> set[str]:
+    """What stood in ``Authorization`` behind the scheme."""
+    return {seen.headers.get("authorization", "").rpartition(" ")[2] for seen in requests} - {""}
+
+
+@every_http_planting
+@every_echo
 async def test_what_an_endpoint_sends_back_shows_no_secret(spec: SinkSpec, plants: Planted, answer: Answering) -> None:
     client = HttpClient(AddressGuard(LOOPBACK))
     await client.open()
@@ -210,9 +218,23 @@ async def test_what_an_endpoint_sends_back_shows_no_secret(spec: SinkSpec, plant
             await client.close()
         shown = [text for outcome in outcomes for text in told_by(outcome)]
         assert given_away(plants, *shown) == []
-        sent = {seen.headers.get("authorization", "").rpartition(" ")[2] for seen in endpoint.seen} - {""}
+        sent = credentials_in(endpoint.seen)
         assert [credential for credential in sent if any(credential in text for text in shown)] == []
         assert not any(TOKEN in text for text in shown)
+
+
+@every_http_planting
+@every_echo
+async def test_a_test_send_shows_no_secret_that_came_back(spec: SinkSpec, plants: Planted, answer: Answering) -> None:
+    async with serving(answer) as endpoint:
+        data = json.loads(json.dumps(plants.data).replace("http://127.0.0.1:9/", endpoint.url("/")))
+        integration = spec.settings.model_validate(data)
+        trial = await try_sending(integration, HttpClient(AddressGuard(LOOPBACK)), now_s=NOW_S)
+    shown = msgspec.json.encode(trial).decode()
+    assert endpoint.seen
+    assert given_away(plants, shown) == []
+    assert [credential for credential in credentials_in(endpoint.seen) if credential in shown] == []
+    assert TOKEN not in shown
 
 
 @pytest.mark.parametrize("spec", HTTP_SINKS, ids=lambda spec: spec.kind)
