@@ -32,7 +32,8 @@ async def send_each(
     ``now_s`` is UNIX seconds of the try, and what a request gets is that of the request: the last event of a batch may have
     its turn minutes after the first one, and signatures of long ago are refused.
 
-    An event that is refused is given up alone, and the others go on; so they do after one that may be tried again later.
+    An event that is refused is given up alone, and the others go on; so they do after one that may be tried again later. A 401
+    or 403 is about the event where the one before it has arrived with the same credentials, and about the credentials otherwise.
     The try is cut short where it makes no sense to go on: a failure before anything arrived, several in a row, an endpoint
     that asks for less, refused credentials, an endpoint that is gone, or, in order, any failure, since what comes after
     it must wait for it. So it is after a first request where partitions are ``leaving``. Then requests under way are waited for
@@ -47,14 +48,14 @@ async def send_each(
     outcomes: list[Outcome] = []
     failures: list[tuple[int, Outcome]] = []
     in_a_row = begun = 0
-    is_over = False
+    is_over = are_credentials_good = False
 
     def goes_on() -> bool:
         may_begin = not is_over and in_a_row < most_in_a_row and (not failures or bool(arrived))
         return may_begin and not (leaving.is_on and begun)
 
     async def work() -> None:
-        nonlocal in_a_row, is_over, begun
+        nonlocal in_a_row, is_over, begun, are_credentials_good
         while goes_on() and (following := next(waiting, None)) is not None:
             sequence, event = following
             begun += 1
@@ -64,8 +65,12 @@ async def send_each(
             if outcome.verdict is Verdict.DELIVERED:
                 arrived.append(sequence)
                 in_a_row = 0
-            elif outcome.verdict is Verdict.REFUSED and outcome.hint not in _CONCERNS_ALL:
+                are_credentials_good = True
+            elif outcome.verdict is Verdict.REFUSED and (
+                outcome.hint not in _CONCERNS_ALL or (outcome.hint is Hint.UNAUTHORIZED and are_credentials_good)
+            ):
                 refused.append(Refusal(sequence, sequence + 1, outcome.detail))
+                are_credentials_good = are_credentials_good and outcome.hint is not Hint.UNAUTHORIZED
             else:
                 failures.append((sequence, outcome))
                 in_a_row += 1
