@@ -24,7 +24,8 @@ def command(integration: str, as_json: bool) -> None:
     """Try the endpoint of an INTEGRATION again, whatever holds its batches back.
 
     That is an endpoint which said that it is gone (410), a breaker that is open because every try failed, or a next try
-    that is far off, since the endpoint asked for that (Retry-After) or the schedule of retries does. Says what it found; nothing happens where nothing is held back. Batches that were parked are the matter of `distributary replay`.
+    that is far off, since the endpoint asked for that (Retry-After) or the schedule of retries does. Says what it found;
+    nothing happens where nothing is held back. Batches that were parked are the matter of `distributary replay`.
     """
     settings = knowing(load(), integration, brokers_of)
     chosen = integration_named(settings, integration)
