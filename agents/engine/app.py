@@ -161,6 +161,17 @@ class ChunkApp(faust.App):
     async def _flush_all(self, logger: Any) -> None:
         await asyncio.gather(super()._producer_flush(logger), self.outbox.flush())
 
+    async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
+        # The consumer's thread noted it before; a recovery that ended since has taken that for its own rebalance.
+        self.rebalancing = True
+        self.tables.on_rebalance_start()
+        await super()._on_partitions_revoked(revoked)
+
+    def on_rebalance_end(self) -> None:
+        """Note that a rebalance has ended, unless the next one has begun meanwhile."""
+        if not self.tables.recovery.is_superseded:
+            super().on_rebalance_end()
+
     async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         # The group's leader leaves out topics that its copy of the cluster's metadata lacks, as it does for a moment after a
         # topic was created or a broker came back; one of an older version may part topics that belong together. A stage

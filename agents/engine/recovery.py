@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import structlog
 from faust.tables.manager import TableManager
-from faust.tables.recovery import Recovery
+from faust.tables.recovery import RebalanceAgain, Recovery
 from faust.types.tuples import TP
 from mode import Service
 
@@ -24,6 +24,14 @@ log = structlog.get_logger(__name__)
 
 class ChunkRecovery(Recovery):
     """Faust's recovery with the rules above."""
+
+    is_superseded = False
+    """Whether the next rebalance has begun: what is left of a recovery then may not end that one, nor let anything flow."""
+
+    def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Note that what this recovery was for is over."""
+        self.is_superseded = True
+        super().on_partitions_revoked(revoked)
 
     def is_recovered(self, tp: TP) -> bool:
         """Whether the store holds all that the changelog held when recovery began."""
@@ -41,6 +49,7 @@ class ChunkRecovery(Recovery):
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
         if generation_id != self.app.consumer_generation_id:
             return
+        self.is_superseded = False
         self.active_highwaters.clear()
         for offsets, tps in ((self.active_offsets, self.active_tps), (self.standby_offsets, self.standby_tps)):
             for tp in tps:
@@ -51,8 +60,16 @@ class ChunkRecovery(Recovery):
         super()._set_recovery_started()
         self.signal_recovery_end.clear()
 
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:
+        await super()._wait(coro, timeout)
+        # Faust notices another rebalance only when its assignment has come.
+        if self.is_superseded or self.signal_recovery_start.is_set():
+            raise RebalanceAgain
+
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Let the stages go on, unless something is missing after all."""
+        if self.is_superseded:
+            return
         behind = sorted(tp for tp in self.active_tps if not self.is_recovered(tp))
         if not behind:
             await super().on_recovery_completed(generation_id)
@@ -96,6 +113,11 @@ class ChunkRecovery(Recovery):
 
 class ChunkTableManager(TableManager):
     """Faust's table manager with that recovery."""
+
+    def on_actives_ready(self) -> None:
+        """Note that all tables are recovered, unless the next rebalance has begun meanwhile."""
+        if not self.recovery.is_superseded:
+            super().on_actives_ready()
 
     @property
     def recovery(self) -> ChunkRecovery:

@@ -92,8 +92,10 @@ class ChunkTable(faust.Table):
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Claim the partitions that are this worker's from now on."""
         await super().on_recovery_completed(active_tps, standby_tps)
+        recovery = self.app.tables.recovery
         for tp in list(active_tps):
-            if self.app.tables.recovery.is_recovered(tp):  # Faust may name those of an assignment that came meanwhile
+            # Faust may name those of an assignment that came meanwhile.
+            if recovery.is_recovered(tp) and not recovery.is_superseded:
                 self._claim(tp.partition)
 
     def _claim(self, partition: int) -> None:
