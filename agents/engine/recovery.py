@@ -61,7 +61,8 @@ class ChunkRecovery(Recovery):
         self.signal_recovery_end.clear()
 
     async def _wait(self, coro: Any, timeout: Any = None) -> None:
-        await super()._wait(coro, timeout)
+        # Without the time limit: Faust takes it for the end of the worker, and recovers nothing ever after.
+        await super()._wait(coro)
         # Faust notices another rebalance only when its assignment has come.
         if self.is_superseded or self.signal_recovery_start.is_set():
             raise RebalanceAgain

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 
+import pytest
+
 from agents.engine.consumer import ChunkConsumer
 from agents.engine.recovery import ChunkRecovery
 from tests.integration.engine.test_take_over import PARTITIONS, Counting, all_committed
-from tests.support.chunk_worker import fresh_name, running, until
+from tests.support.chunk_worker import fresh_name, make_app, running, until
 
 
 async def test_a_recovery_that_ends_within_the_next_rebalance_does_not_end_that(broker, tmp_path, monkeypatch):
@@ -66,3 +68,31 @@ async def test_a_recovery_that_ends_within_the_next_rebalance_does_not_end_that(
         await all_committed(broker, name, topic, 2)
         assert {second.rows(each)[b"a"] for each in range(PARTITIONS)} == {b"2"}
         assert set(calls[1:]) == {(True, False)}
+
+
+@pytest.mark.parametrize("has_table", [True, False])
+async def test_a_recovery_goes_on_when_the_broker_answers_later_than_a_request_may_take(
+    broker, tmp_path, monkeypatch, *, has_table: bool
+):
+    """Faust takes a wait that comes to its time limit for the end of the worker, and recovers nothing ever after."""
+    name, topic = fresh_name(), await broker.create(fresh_name("events"))
+    app = make_app(name, broker.address, tmp_path, broker_request_timeout=3.1)
+    if has_table:
+        app.chunk_table("rows", partitions=1)
+    seek, calls = ChunkConsumer.perform_seek, []
+
+    @app.agent(app.chunk_topic(topic))
+    async def take(stream):
+        async for _ in stream:
+            pass
+
+    async def seek_slowly(consumer):
+        calls.append(consumer)
+        await asyncio.sleep(4)
+        await seek(consumer)
+
+    monkeypatch.setattr(ChunkConsumer, "perform_seek", seek_slowly)
+    await broker.put(topic, [b"1"])
+    async with running(app, is_ready=False):
+        await broker.until_committed(name, topic, 1, within_s=15)
+    assert len(calls) == 1
