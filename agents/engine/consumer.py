@@ -1,6 +1,7 @@
 """The consumer that hands out chunks and commits what is finished."""
 
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,11 +30,15 @@ sent waits for the next one, since one fetch is open a broker."""
 
 
 class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
-    """Makes the aiokafka consumer with a short fetch wait, which Faust fixes at 1.5 s."""
+    """Makes the aiokafka consumer with a short fetch wait, which Faust fixes at 1.5 s, and lets it be idle for any time."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when the consumer starts
+        # Both are read when the consumer starts.
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        # A worker without partitions, or none that has room, fetches nothing. aiokafka left the group at this limit, and waited for
+        # a fetch before it joined again, which never came.
+        consumer._max_poll_interval_ms = math.inf
         return consumer
 
     @property
