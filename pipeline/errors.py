@@ -175,5 +175,9 @@ class UnsupportedFeatureError(DistributaryError):
     """A feature of Faust that does not exist on chunk topics and tables."""
 
 
+class GroupRefusedError(DistributaryError):
+    """The broker does not let this worker into its consumer group."""
+
+
 class SendFailedError(DistributaryError):
     """The broker refused or lost a record."""

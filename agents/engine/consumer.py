@@ -12,6 +12,7 @@ from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
+from mode import Service
 from mode.utils.futures import notify
 
 from agents.engine.backlog import Backlog
@@ -20,10 +21,12 @@ from agents.engine.deadline import STOP_DEADLINE_S, ends_within
 from agents.engine.fetch import Fetched, fetched_records
 from agents.engine.holes import Hole, Holes
 from agents.engine.topic import ChunkTopic
+from pipeline.errors import GroupRefusedError
 
 log = structlog.get_logger(__name__)
 
 NO_ROOM_POLL_S = 0.01
+LOOK_AT_GROUP_S = 1.0
 FETCH_WAIT_MS = 25
 """How long the broker may hold a fetch open: also the longest time that a partition which was drained just after a fetch was
 sent waits for the next one, since one fetch is open a broker."""
@@ -59,6 +62,15 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     async def _rejoin(consumer: Any) -> None:
         await consumer._client.force_metadata_update()
         consumer._coordinator.request_rejoin()
+
+    async def check_group(self) -> None:
+        """Raise the ``KafkaError`` with which the group's coordinator refuses this consumer, if it does."""
+        await self.call_thread(self._check_group, self._ensure_consumer())
+
+    @staticmethod
+    def _check_group(consumer: Any) -> None:
+        if consumer._coordinator is not None:
+            consumer._coordinator.check_errors()
 
     async def on_thread_stop(self) -> None:
         """Leave the group; where the broker is gone that takes long, or is cancelled from within, and may not hold the process."""
@@ -107,6 +119,21 @@ class ChunkConsumer(driver.Consumer):
     async def rejoin(self) -> None:
         """Ask the group for another assignment."""
         await self._thread.rejoin()
+
+    @Service.task
+    async def _look_whether_the_group_refuses(self) -> None:
+        # aiokafka waits, and does nothing for the group, until somebody takes such an error; fetching as it is done here does not.
+        while not self.should_stop:
+            await self.sleep(LOOK_AT_GROUP_S)
+            try:
+                await self._thread.check_group()
+            except KafkaError as error:
+                if self.should_stop or self.app.should_stop:
+                    return
+                raise GroupRefusedError(
+                    f"the broker does not let this worker into the consumer group {self.app.conf.id}: {error}. "
+                    "Look for other programs that use this group, and for rights that miss; this worker starts again"
+                ) from error
 
     # -- fetching ---------------------------------------------------------------------------------------------------
 
