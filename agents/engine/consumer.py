@@ -383,8 +383,8 @@ class ChunkConsumer(driver.Consumer):
                 self._read_offset[tp] = offset
             elif not topic.internal:  # of changelogs a recovery says where they are read from
                 self._read_offset[tp] = offset or 0
-            if offset is not None:
-                self._committed_offset[tp] = offset or None
+            # Also where there is none: Faust notes an offset as committed even where the broker refused it.
+            self._committed_offset[tp] = offset or None
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
         """Go to offsets, and remember them also where they are 0."""

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from agents.engine.consumer import ChunkConsumer
 from pipeline.errors import SendFailedError
 from tests.support.chunk_worker import crash_reason, fresh_name, make_app, running, until
 
@@ -179,3 +180,28 @@ async def test_a_followed_future_that_did_not_succeed_never_frees_its_chunk(brok
         await asyncio.sleep(0.3)
         await app.crash(RuntimeError("as whoever made the future does"))
     assert await broker.committed(name, topic) == -1
+
+
+async def test_what_the_broker_refused_to_commit_is_committed_after_the_rebalance(broker, tmp_path, monkeypatch):
+    """Faust notes an offset as committed also where the broker said that the group has rebalanced."""
+    name, topic = fresh_name(), await broker.create(fresh_name("events"))
+    app = make_app(name, broker.address, tmp_path)
+    commit, refused = ChunkConsumer._commit, []
+
+    @app.agent(app.chunk_topic(topic))
+    async def take(stream):
+        async for _ in stream:
+            pass
+
+    async def refuse_before_the_rebalance(consumer, offsets):
+        if consumer.app.rebalancing_count > 1 and not consumer.app.rebalancing:
+            return await commit(consumer, offsets)
+        refused.append(offsets)
+        return False
+
+    monkeypatch.setattr(ChunkConsumer, "_commit", refuse_before_the_rebalance)
+    await broker.put(topic, [b"1"])
+    async with running(app):
+        await until(lambda: refused)
+        await app.consumer.rejoin()
+        await broker.until_committed(name, topic, 1)
