@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.engine.consumer import _Backlog
+from agents.engine.backlog import Backlog
 
 RECORDS = st.lists(
     st.builds(
@@ -25,7 +25,7 @@ def size_of(record: SimpleNamespace) -> int:
 
 @given(RECORDS, st.integers(1, 50), st.integers(1, 500))
 def test_cuts_are_the_records_in_order_within_both_bounds_and_as_large_as_they_may_be(records, max_records, max_bytes):
-    backlog = _Backlog(records)
+    backlog = Backlog(records)
     cuts = []
     while not backlog.is_empty():
         cut, size_bytes = backlog.cut(max_records, max_bytes)
@@ -43,5 +43,5 @@ def test_cuts_are_the_records_in_order_within_both_bounds_and_as_large_as_they_m
 
 def test_all_records_at_once_are_not_copied():
     records = [SimpleNamespace(key=None, value=b"x")] * 3
-    cut, _ = _Backlog(records).cut(10, 10)
+    cut, _ = Backlog(records).cut(10, 10)
     assert cut is records
