@@ -24,6 +24,7 @@
     │   └── UnavailableError         who would have to answer does not, just now (503)
     │       └── UsersUnavailableError    whoever a request is about cannot be looked up, just now (503)
     ├── UnsupportedFeatureError      a Faust feature that the chunk engine does not offer was used
+    ├── GroupRefusedError            the broker keeps a worker out of its consumer group: the worker stops
     └── SendFailedError              the broker did not take a record: the worker stops, nothing is committed
 
 The class decides who reacts. ``PoisonError``, ``BatchGoneError`` and the ``ViewError``s are the only ones that a worker survives;

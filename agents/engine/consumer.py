@@ -1,14 +1,13 @@
 """The consumer that hands out chunks and commits what is finished."""
 
 import contextlib
-import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import structlog
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
@@ -17,8 +16,8 @@ from mode.utils.futures import notify
 
 from agents.engine.backlog import Backlog
 from agents.engine.chunk import Chunk
+from agents.engine.consumer_thread import ChunkConsumerThread
 from agents.engine.deadline import STOP_DEADLINE_S, ends_within
-from agents.engine.fetch import Fetched, fetched_records
 from agents.engine.holes import Hole, Holes
 from agents.engine.topic import ChunkTopic
 from pipeline.errors import GroupRefusedError
@@ -27,65 +26,6 @@ log = structlog.get_logger(__name__)
 
 NO_ROOM_POLL_S = 0.01
 LOOK_AT_GROUP_S = 1.0
-FETCH_WAIT_MS = 25
-"""How long the broker may hold a fetch open: also the longest time that a partition which was drained just after a fetch was
-sent waits for the next one, since one fetch is open a broker."""
-
-
-class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
-    """Makes the aiokafka consumer with a short fetch wait, which Faust fixes at 1.5 s, and lets it be idle for any time."""
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        # Both are read when the consumer starts.
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
-        # A worker without partitions, or none that has room, fetches nothing. aiokafka left the group at this limit, and waited for
-        # a fetch before it joined again, which never came.
-        consumer._max_poll_interval_ms = math.inf
-        return consumer
-
-    @property
-    def is_group_reachable(self) -> bool:
-        """Whether the group's coordinator is known; aiokafka forgets it when it does not answer."""
-        coordinator = self._consumer._coordinator if self._consumer is not None else None
-        return coordinator is not None and coordinator.coordinator_id is not None
-
-    def partitions_of(self, topic: str) -> int | None:
-        """How many partitions a topic has, as far as this worker's copy of the metadata knows."""
-        return len(self._ensure_consumer().partitions_for_topic(topic) or ()) or None
-
-    async def rejoin(self) -> None:
-        """Ask the broker again which topics there are, and the group for another assignment."""
-        await self.call_thread(self._rejoin, self._ensure_consumer())
-
-    @staticmethod
-    async def _rejoin(consumer: Any) -> None:
-        await consumer._client.force_metadata_update()
-        consumer._coordinator.request_rejoin()
-
-    async def check_group(self) -> None:
-        """Raise the ``KafkaError`` with which the group's coordinator refuses this consumer, if it does."""
-        await self.call_thread(self._check_group, self._ensure_consumer())
-
-    @staticmethod
-    def _check_group(consumer: Any) -> None:
-        if consumer._coordinator is not None:
-            consumer._coordinator.check_errors()
-
-    async def on_thread_stop(self) -> None:
-        """Leave the group; where the broker is gone that takes long, or is cancelled from within, and may not hold the process."""
-        if not await ends_within(STOP_DEADLINE_S, super().on_thread_stop()):
-            log.warning("left the group without a word: the broker notices when the session times out")
-
-    async def _fetch_records(
-        self, consumer: Any, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
-    ) -> Fetched:
-        if not self.consumer.flow_active:
-            return {}
-        if consumer._closed or consumer._fetcher._closed:
-            raise ConsumerStoppedError
-        with consumer._fetcher._subscriptions.fetch_context():
-            return await fetched_records(consumer._fetcher, active_partitions, timeout or 0.0)
 
 
 class ChunkConsumer(driver.Consumer):
@@ -130,6 +70,9 @@ class ChunkConsumer(driver.Consumer):
             except KafkaError as error:
                 if self.should_stop or self.app.should_stop:
                     return
+                if error.retriable:  # taken, so aiokafka goes on
+                    log.warning("the consumer group cannot be reached, trying again", error=repr(error))
+                    continue
                 raise GroupRefusedError(
                     f"the broker does not let this worker into the consumer group {self.app.conf.id}: {error}. "
                     "Look for other programs that use this group, and for rights that miss; this worker starts again"
@@ -177,7 +120,8 @@ class ChunkConsumer(driver.Consumer):
 
     def _add_backlog(self, tp: TP, records: list[Any]) -> None:
         read_offset = self._read_offset[tp]
-        if read_offset is None:  # between the assignment and the seek that says where to begin
+        # Between the assignment and the seek that says where to begin, or paused since the fetch began: it would wait till that ends.
+        if read_offset is None or tp in self._paused_partitions:
             self._thrown_away.add(tp)
             return
         if records[0].offset < read_offset:  # delivered again after a seek

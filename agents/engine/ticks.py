@@ -30,7 +30,10 @@ class Ticks(Service):
             await asyncio.sleep(interval_s)
             if self._is_between_assignments():
                 continue
+            generation_id = self.app.consumer_generation_id
             for tp in consumer.assignment():
+                if generation_id != self.app.consumer_generation_id:
+                    break  # a tick waited for its queue across a rebalance: the others may not be ours any more
                 if tp.topic == topic:
                     await consumer.tick(tp)
 
