@@ -63,11 +63,13 @@ class Outbox(Service):
 
         Records of one group share one record batch, so that the broker keeps all or none of them. Groups, and the records
         of later calls, stay in order; a crash keeps a prefix of them. The first record of each group has ``group_headers``
-        beside its own headers.
+        beside its own headers. Groups without records are left out; where there are no others, the future is done at once.
 
         ``beside`` are what earlier calls gave: the broker gets this no earlier than those, though in urgent topics perhaps in
         one request with them.
         """
+        if not all(groups):
+            groups = [group for group in groups if group]
         item = Item(groups, on_acknowledged, group_headers, beside)
         if not groups:
             item.acknowledged.set_result(None)

@@ -61,6 +61,15 @@ async def test_many_groups_are_cut_into_batches_only_between_groups(broker, tmp_
     assert all(len(batch) % 3 == 0 for batch in batches)
 
 
+async def test_groups_without_rows_are_left_out(broker, tmp_path):
+    app = make_app(fresh_name(), broker.address, tmp_path)
+    table = with_table(app, await broker.create(fresh_name("events")))
+    async with running(app):
+        await table.write(0, [[]])
+        await table.write(0, [[], [(b"a", b"1")], [], [(b"b", b"2")]])
+        assert dict(table.rows(0)) == {b"a": b"1", b"b": b"2"}
+
+
 async def test_a_write_after_something_that_failed_is_never_sent(broker, tmp_path):
     topic = await broker.create(fresh_name("events"))
     narrow = await broker.create(fresh_name("narrow"), max_message_bytes="2000")
