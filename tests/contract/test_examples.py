@@ -212,7 +212,7 @@ async def test_the_grpc_example_answers_each_event_and_finds_gaps(tmp_path: Path
         told = []
         for batch in (batch_of(0, 30), batch_of(60, 30), batch_of(0, 30), batch_of(30, 30).only(((30, 40), (50, 60)))):
             await delivered(sink, batch)
-            told.append(json.loads(await asyncio.wait_for(printed.readline(), 5)))
+            told.append(json.loads(await asyncio.wait_for(printed.readline(), 20)))
         refused = await stranger.send(batch_of(30, 30), now_s=time.time())
     assert [(one["events"], one["repeats"], one["gaps"]) for one in told] == [
         (30, 0, []),

@@ -225,7 +225,7 @@ def segment_threads() -> list[threading.Thread]:
 
 
 async def until_no_segment_threads() -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while segment_threads():  # noqa: ASYNC110  a thread has no event for its end
             await asyncio.sleep(0.01)
 

@@ -408,7 +408,7 @@ async def test_closing_while_a_token_is_fetched_leaves_nothing_behind() -> None:
         with pytest.raises(asyncio.CancelledError):
             await sending
         await sink.close()
-        await asyncio.wait_for(tokens.hung_up.wait(), 5)
+        await asyncio.wait_for(tokens.hung_up.wait(), 20)
 
 
 # Settings

@@ -56,6 +56,8 @@ async def running(app: ChunkApp, *, is_ready: bool = True) -> AsyncIterator[Chun
         ready.set()
 
     app.on_startup_finished = on_ready
+    # Where others have the cores for seconds a worker ends its process, which is that of the tests here.
+    app.outbox._lease._end = lambda: None
     starting = asyncio.ensure_future(app.start())
     try:
         if is_ready:

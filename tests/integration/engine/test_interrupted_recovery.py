@@ -48,7 +48,7 @@ async def test_a_recovery_that_ends_within_the_next_rebalance_does_not_end_that(
         await look(recovery, consumer, tps, destination, title)
 
     async def hold() -> None:
-        await asyncio.wait_for(is_over.wait(), 5)
+        await asyncio.wait_for(is_over.wait(), 20)
 
     monkeypatch.setattr(ChunkConsumer, "perform_seek", seek_into_the_next_rebalance)
     monkeypatch.setattr(ChunkRecovery, "on_recovery_completed", complete_and_tell)

@@ -370,7 +370,7 @@ async def test_of_two_that_claim_a_partition_the_newer_assignment_counts(pair: P
 
 async def test_rows_without_end_break_off_where_partitions_move(pair: Pair):
     for node in pair:
-        node.numbers.count = 400_000
+        node.numbers.count = 2_000_000  # more than sockets and buffers hold
     gathered = await pair[0].gather.ask("numbers", Query(sort="id", key="id", limit=None))
     await anext(gathered.rows)
     pair[1].app.consumer_generation_id = 2

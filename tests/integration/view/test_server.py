@@ -645,10 +645,10 @@ async def test_an_act_goes_on_when_its_reader_goes_away(serve: Serve) -> None:
     served = await serve(register=lambda view: view.api("PUT", "/slow", slow, Role.OPERATOR))
     async with served.client() as client:
         asking = asyncio.create_task(client.put("/slow", json={}).__aenter__())
-        await asyncio.wait_for(began.wait(), 5)
+        await asyncio.wait_for(began.wait(), 20)
         asking.cancel()
         await asyncio.wait([asking])
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 20)
 
 
 async def test_a_page_ends_when_its_reader_goes_away(serve: Serve) -> None:
@@ -672,9 +672,9 @@ async def test_a_page_ends_when_its_reader_goes_away(serve: Serve) -> None:
     async with served.client() as client:
         answer = await client.get("/scan.csv")
         await answer.content.readany()
-        await asyncio.wait_for(began.wait(), 5)
+        await asyncio.wait_for(began.wait(), 20)
         answer.close()
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(ended.wait(), 20)
 
 
 # other contents
@@ -704,9 +704,9 @@ async def test_events_come_as_they_happen_and_end_when_the_handler_ends(serve: S
         assert answer.content_type == "text/event-stream"
         first = b""
         while b"\n\nevent" not in first and b'{"n":1}' not in first:
-            first += await asyncio.wait_for(answer.content.readany(), 5)
+            first += await asyncio.wait_for(answer.content.readany(), 20)
         may_go_on.set()
-        rest = await asyncio.wait_for(answer.read(), 5)
+        rest = await asyncio.wait_for(answer.read(), 20)
     assert rest == b"event: tick\ndata: two\ndata: lines\ndata: <script>\n\n"
 
 
@@ -718,8 +718,8 @@ async def test_a_worker_that_stops_does_not_wait_for_those_who_listen(serve: Ser
     served = await serve(register=lambda view: view.events("/live", silent))
     async with served.client() as client, client.get("/live") as answer:
         await answer.content.readany()
-        await asyncio.wait_for(served.stop(), 5)
-        rest = await asyncio.wait_for(_what_is_left(answer), 5)
+        await asyncio.wait_for(served.stop(), 20)
+        rest = await asyncio.wait_for(_what_is_left(answer), 20)
     assert b"hello" in rest or rest == b""
 
 

@@ -71,7 +71,7 @@ class Wire:
 
     async def next_send(self) -> None:
         self.news.clear()
-        await asyncio.wait_for(self.news.wait(), 5)
+        await asyncio.wait_for(self.news.wait(), 20)
 
     async def answer(self, *numbers: int) -> None:
         for number in numbers:

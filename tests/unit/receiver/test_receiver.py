@@ -234,9 +234,9 @@ async def test_bad_endings_are_as_bad_as_asked_for(path: str, pattern: bytes) ->
         reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
         writer.write(delivery(path=path))
         try:
-            answer = await asyncio.wait_for(reader.read(10_000), 5)
+            answer = await asyncio.wait_for(reader.read(10_000), 20)
             if answer.endswith(b"\r\n\r\n") and path == "/drip":
-                answer += await asyncio.wait_for(reader.read(1), 5)
+                answer += await asyncio.wait_for(reader.read(1), 20)
         except ConnectionResetError:
             answer = b""
         writer.close()

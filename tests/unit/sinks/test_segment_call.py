@@ -86,7 +86,7 @@ async def test_a_request_that_is_never_over_is_an_outcome(
     outcome, answer = await call(never_over, threads)
     assert (outcome.verdict, outcome.is_unanswered, answer) == (Verdict.RETRY, True, None)
     assert outcome.detail == "the request was not over within 0.1 s"
-    await asyncio.wait_for(is_given_up.wait(), 5)
+    await asyncio.wait_for(is_given_up.wait(), 20)
 
 
 async def test_each_call_is_carried_by_its_own(threads: ThreadPoolExecutor) -> None:
@@ -100,7 +100,7 @@ async def test_what_is_cancelled_before_it_is_written_is_never_sent(threads: Thr
     loop, begun, carrier = asyncio.get_running_loop(), asyncio.Event(), Carrier()
     message = SlowToWrite(lambda: loop.call_soon_threadsafe(begun.set))
     calling = asyncio.create_task(call(carrier, threads, message))
-    await asyncio.wait_for(begun.wait(), 5)
+    await asyncio.wait_for(begun.wait(), 20)
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling
