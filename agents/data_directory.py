@@ -53,11 +53,17 @@ def claim(folder: Path, owner: Owner) -> None:
 
     Raises DataDirectoryError where it is somebody else's, or where nobody can tell.
     """
+    noted = check(folder, owner)
+    if noted is None or noted.cluster is None:
+        _note(folder, owner)
+
+
+def check(folder: Path, owner: Owner) -> Owner | None:
+    """Give what ``folder`` says of whose it is, if anything; raises DataDirectoryError where that is somebody else than ``owner``."""
     noted = _noted(folder)
     if noted is not None and (problem := refusal(folder, noted, owner)):
         raise DataDirectoryError(problem)
-    if noted is None or noted.cluster is None:
-        _note(folder, owner)
+    return noted
 
 
 def refusal(folder: Path, noted: Owner, owner: Owner) -> str:

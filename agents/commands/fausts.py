@@ -8,6 +8,7 @@ import click
 from faust.cli.faust import cli as faust_cli
 
 from agents import data_directory
+from agents.settings import current
 
 HELP = {
     "agents": "List the stages.",
@@ -35,16 +36,18 @@ def commands() -> list[click.Command]:
         command = copy.copy(faust_cli.commands[name])
         command.help, command.short_help = words, words.partition("\n")[0]
         if name == "reset":
-            command.callback = _alone(command.callback)
+            command.callback = _on_its_own_tables(command.callback)
         found.append(command)
     return found
 
 
-def _alone(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """The same where no worker uses the data directory; a refusal where one does."""
+def _on_its_own_tables(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """The same where the data directory holds the app's tables and no worker uses it; a refusal everywhere else."""
 
     def run(*arguments: Any, **options: Any) -> Any:
-        data_directory.take(data_directory.chosen(), advice="stop it first")
+        folder = data_directory.chosen()
+        data_directory.take(folder, advice="stop it first")
+        data_directory.check(folder, data_directory.Owner(current().app, cluster=None))
         return callback(*arguments, **options)
 
     return run

@@ -16,6 +16,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from click.testing import CliRunner
 
+from agents import data_directory
 from agents.commands import cli
 from pipeline.local.servers import LocalServers
 from pipeline.traffic import POISON, events
@@ -267,6 +268,18 @@ def test_tables_are_deleted_where_no_worker_runs(shell: Shell, command: list[str
     (tables / "row").touch()
     assert shell.run(*command)[0] == 0
     assert not tables.exists()
+
+
+def test_tables_of_another_app_are_not_deleted(shell: Shell):
+    shell.write("faust.yml", "app: test\n")
+    data = shell.folder / "home" / "data"
+    row = data / "v1" / "tables" / "row"
+    row.parent.mkdir(parents=True)
+    row.touch()
+    data_directory.claim(data, data_directory.Owner("other", "a-cluster"))
+    status, out, (line,) = shell.run("reset")
+    assert (status, out, row.exists()) == (1, [], True)
+    assert f"the data directory {data} holds the tables of app other, and this is app test" in line
 
 
 @pytest.mark.parametrize("command", [["ledger"], ["send", "-"]], ids=" ".join)
