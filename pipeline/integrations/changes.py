@@ -111,7 +111,7 @@ def changed_kinds(kept: Kept) -> list[str]:
     lanes alone: to another kind, the events that the first one delivered would be missing.
     """
     return [
-        f"faust.yml: integration {each.id} is of kind {each.kind} and was of kind {was}: an id keeps its kind. Make it {was} "
+        f"integration {each.id} is of kind {each.kind} and was of kind {was}: an id keeps its kind. Make it {was} "
         f"again, or give what is of kind {each.kind} another id"
         for each in kept.file.values()
         if (was := kept.kinds.get(each.id, each.kind)) != each.kind

@@ -29,7 +29,7 @@ def test_an_integration_of_another_kind_than_before_stops_the_start_until_it_is_
     flow.kind = "grpc"
     flow.begin()
     assert flow.worker.wait(60) == 1
-    assert "faust.yml: integration crm is of kind grpc and was of kind http: an id keeps its kind." in flow.log()
+    assert "integration crm is of kind grpc and was of kind http: an id keeps its kind." in flow.log()
     assert "worker ready" not in flow.log().partition("is of kind grpc")[2]
 
     flow.kind = "http"

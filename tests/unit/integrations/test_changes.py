@@ -131,7 +131,7 @@ def test_an_integration_of_the_file_keeps_its_kind_also_after_it_was_removed() -
     later = Kept(file)
     later.take([(kind_key(name), encode_row(KindRow(kind))) for name, kind in kept.kinds.items()])
     assert changed_kinds(later) == [
-        f"faust.yml: integration {name} is of kind grpc and was of kind http: an id keeps its kind. Make it http again, "
+        f"integration {name} is of kind grpc and was of kind http: an id keeps its kind. Make it http again, "
         "or give what is of kind grpc another id"
         for name in ("crm", "erp")
     ]
