@@ -38,4 +38,6 @@ def share_out(ranges: Ranges, outcome: Outcome) -> Share:
 
 def _reason(refusals: Sequence[Refusal]) -> str:
     others = len({each.detail for each in refusals}) - 1
-    return refusals[0].detail + (f" (and {others} other reasons)" if others > 0 else "")
+    if not others:
+        return refusals[0].detail
+    return f"{refusals[0].detail} (and {others} other {'reason' if others == 1 else 'reasons'})"
