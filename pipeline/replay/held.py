@@ -10,7 +10,7 @@ from pipeline.model.moments import format_time
 from pipeline.model.ranges import count_of
 
 SOON_S: Final = 30.0
-"""A batch whose next try is due within this is on its way, and holds nobody back."""
+"""A batch whose next try is due within this, or a lane that is to wait no longer, is on its way, and not held back."""
 
 
 class HeldLane(NamedTuple):

@@ -19,6 +19,8 @@ LAG_IS_LONG_S: Final = 30.0
 RETENTION_SHARE: Final = 0.5
 """Of the time that Kafka keeps the source's records: a lag beyond this part of it is dangerous."""
 PARKED_ENDS_WITHIN_S: Final = DAY_S
+TOLD_TO_WAIT: Final = "told to wait"
+"""The state of a lane whose endpoint asked to be left alone for long."""
 MOST_NAMED: Final = 10
 """Integrations that have a line of their own; the rest are counted."""
 
@@ -142,22 +144,24 @@ def _of_ledger(signs: Signs) -> Iterable[Attention]:
 
 
 def _of_held(signs: Signs) -> Iterable[Attention]:
-    words = {"gone": "The endpoint said that it is gone, and is not tried any more"}
+    words = {
+        "gone": "The endpoint said that it is gone, and is not tried any more",
+        TOLD_TO_WAIT: "The endpoint asked to be left alone for long (Retry-After)",
+    }
     named = signs.held[:MOST_NAMED]
     for row in named:
         what = words.get(row["state"], "The breaker is open: every try failed")
-        if row["failures"] and row["state"] != "gone":
+        if row["failures"] and row["state"] not in words:
             what = f"The breaker is open: {counted(row['failures'], 'try', 'tries')} failed one after the other"
         waiting = row["waiting"] or 0
         what += f"; {counted(waiting, 'event')} wait{'s' if waiting == 1 else ''}" if waiting else ""
-        yield Attention(
-            Level.CRITICAL, what, row["integration"], row["since"], waiting, f"/integrations/{row['integration']}"
-        )
+        level = Level.WARNING if row["state"] == TOLD_TO_WAIT else Level.CRITICAL
+        yield Attention(level, what, row["integration"], row["since"], waiting, f"/integrations/{row['integration']}")
     more = max(signs.held_count, len(signs.held)) - len(named)
     if more > 0:
         yield Attention(
             Level.CRITICAL,
-            f"{counted(more, 'more lane is', 'more lanes are')} held back by a breaker, or by an endpoint that is gone",
+            f"{counted(more, 'more lane is', 'more lanes are')} held back by a breaker, or by an endpoint that is gone or asked for a pause",
             "integrations",
             None,
             more,

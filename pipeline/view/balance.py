@@ -44,6 +44,8 @@ def why_of(state: str, held: Row | None, *, waiting: int, enabled: bool = True) 
         case "paused":
             held_back = f" {waiting:,} sealed events wait until it is enabled." if waiting else ""
             return f"The integration is disabled: it takes no events.{held_back}"
+        case "retrying" if held is not None:
+            return "The endpoint asked to be left alone for long (Retry-After): its batches wait until then, or until somebody resumes it."
         case "retrying":
             return "A batch has failed and is tried again; others go on, unless the integration is ordered."
         case "failing":

@@ -16,10 +16,11 @@ VIEWER = {"name": "vic", "role": "viewer", "token": "vic-token-0123456789"}
 
 
 class Endpoint:
-    """Takes every request, but those below ``/broken`` as long as it is."""
+    """Takes every request, but those below ``/broken`` as long as it is: those get a 500, or a 429 where it asks for a pause."""
 
     def __init__(self) -> None:
         self.is_broken = True
+        self.pause_s = 0
         endpoint = self
 
         class Answering(http.server.BaseHTTPRequestHandler):
@@ -27,7 +28,9 @@ class Endpoint:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 fails = endpoint.is_broken and self.path.startswith("/broken")
                 body = b'{"error": "out of order"}' if fails else b"{}"
-                self.send_response(500 if fails else 200)
+                self.send_response((429 if endpoint.pause_s else 500) if fails else 200)
+                if fails and endpoint.pause_s:
+                    self.send_header("Retry-After", str(endpoint.pause_s))
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

@@ -8,6 +8,8 @@ from agents.view.sources.state import WorkerState
 from pipeline.delivery.core import DeliveryCore
 from pipeline.delivery.pending import PendingLane
 from pipeline.model.batch import integration_of
+from pipeline.replay.held import SOON_S
+from pipeline.view.attention import TOLD_TO_WAIT
 from pipeline.view.columns import Column, Columns, Kind, Personal, Row
 from pipeline.view.formats.pace import Turns
 from pipeline.view.lane_rows import LaneState
@@ -28,7 +30,8 @@ class GatesSource:
         Column("kind", "Kind", Kind.CODE, "What its endpoint speaks."),
         Column(
             "state", "State", Kind.STATE,
-            "ok; breaker open; probing: one try is under way to see whether the endpoint works again; gone: it said so.",
+            "ok; breaker open; probing: one try is under way to see whether the endpoint works again; told to wait: by the "
+            "endpoint, for more than half a minute from now; gone: it said so.",
         ),
         Column("is_held", "Held back", Kind.FLAG, "Whether nothing, or one try alone, is let through."),
         Column("since", "Since", Kind.TIME, "When its breaker opened."),
@@ -61,7 +64,7 @@ class GatesSource:
         turns = Turns()
         for core, partition, lane in self._lanes():
             is_wanted = wanted is None or integration_of(lane.name) in wanted
-            if is_wanted and not (is_held and not lane.halted_for and lane.breaker is None):
+            if is_wanted and (not is_held or self._is_held(core, partition, lane)):
                 rows.append(self._row(core, partition, lane))
             await turns.pause()
         return answer_of(rows, query, self.columns, masks)
@@ -72,28 +75,38 @@ class GatesSource:
                 for lane in list(core.pending_lanes(partition)):
                     yield core, partition, lane
 
+    def _pause_s(self, core: DeliveryCore, partition: int, lane: PendingLane) -> float:
+        gate = core.gate_of(partition, lane.name)
+        return 0.0 if gate is None else gate.pause_s(self._state.clock.monotonic_s())
+
+    def _is_held(self, core: DeliveryCore, partition: int, lane: PendingLane) -> bool:
+        return bool(lane.halted_for) or lane.breaker is not None or self._pause_s(core, partition, lane) > SOON_S
+
     def _row(self, core: DeliveryCore, partition: int, lane: PendingLane) -> Row:
         gate, breaker = core.gate_of(partition, lane.name), lane.breaker
-        now_s = self._state.clock.monotonic_s()
-        state = LaneState.OK.value
+        now_s, pause_s = self._state.clock.monotonic_s(), self._pause_s(core, partition, lane)
+        state, next_try_at = LaneState.OK.value, None
         if lane.halted_for:
             state = LaneState.GONE.value
         elif breaker is not None:
-            state = _PROBING if breaker.probe_at else LaneState.BREAKER.value
-        is_probing = breaker is not None and breaker.probe_at > 0
+            state, next_try_at = LaneState.BREAKER.value, breaker.next_probe_at
+            if breaker.probe_at:
+                state, next_try_at = _PROBING, None
+        elif pause_s > SOON_S:
+            state, next_try_at = TOLD_TO_WAIT, self._state.clock.wall_s() + pause_s
         return {
             "id": f"{lane.name} {core.kind}",
             "lane": lane.name,
             "integration": integration_of(lane.name),
             "kind": core.kind,
             "state": state,
-            "is_held": bool(lane.halted_for) or breaker is not None,
+            "is_held": state != LaneState.OK,
             "since": None if breaker is None else breaker.opened_at,
             "failures": 0 if breaker is None else breaker.failures,
-            "next_probe_at": None if breaker is None or is_probing or lane.halted_for else breaker.next_probe_at,
+            "next_probe_at": next_try_at,
             "waiting": lane.waiting_events,
             "cap": None if gate is None else gate.cap,
-            "pause_s": None if gate is None else gate.pause_s(now_s) or None,
+            "pause_s": pause_s or None,
             "pace_s": None if gate is None else gate.pace_per_s(now_s),
             "partition": partition,
         }

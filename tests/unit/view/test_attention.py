@@ -53,6 +53,11 @@ def test_an_endpoint_that_is_gone_says_so() -> None:
     assert "gone" in found(held=[held(state="gone", failures=0)])[0].what
 
 
+def test_an_endpoint_that_asked_for_a_long_pause_is_worth_a_look_and_no_alarm():
+    only = found(held=[held(state="told to wait", failures=3, since=None)])[0]
+    assert (only.level, "asked to be left alone" in only.what) == (Level.WARNING, True)
+
+
 def test_partitions_that_nobody_answers_for_are_named() -> None:
     only = found(missing=(3, 5))[0]
 
