@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from bench.load import sharing
 from bench.processes import Usage, running
-from bench.rig import PARTITIONS, Rig, rig, wait_until
+from bench.rig import PARTITIONS, Rig, Worker, rig, wait_until
 from bench.table import megabytes, show
 
 APPLICATIONS = 50
@@ -24,17 +24,37 @@ TIDY_S = 20.0
 MIB = 1 << 20
 
 
-def tidy(found: Rig, group: str, topics: Sequence[str]) -> None:
-    """Delete what the group has committed."""
+class Tidying:
+    """Deletes what all stages are done with: at each turn, what the group had committed the turn before.
 
-    async def delete(admin: AIOKafkaAdminClient) -> None:
-        partitions = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
-        offsets = await admin.list_consumer_group_offsets(group, partitions=partitions)
-        done = {tp: RecordsToDelete(before_offset=at.offset) for tp, at in offsets.items() if at.offset > 0}
-        if done:
-            await admin.delete_records(done)
+    A batch that is committed may still wait, and be read back from its topic when its turn comes. So batches are let be while
+    one waits that was sealed before that turn.
+    """
 
-    found.admin(delete)
+    def __init__(self, found: Rig, worker: Worker, group: str) -> None:
+        self._found = found
+        self._worker = worker
+        self._group = group
+        self._topics = (f"{group}-source", f"{group}-routed", f"{group}-batches-http")
+        self._done: dict[TopicPartition, RecordsToDelete] = {}
+        self._next_at = time.time() + TIDY_S
+
+    def tidy_in_turn(self, now: float) -> None:
+        """Delete, if it is time; ``now`` is UNIX seconds."""
+        if now < self._next_at:
+            return
+        self._next_at = now + TIDY_S
+        waits_s = self._worker.metric("oldest_waiting_age_seconds")
+        done = {tp: at for tp, at in self._done.items() if waits_s < TIDY_S or not tp.topic.endswith("-batches-http")}
+
+        async def turn(admin: AIOKafkaAdminClient) -> None:
+            partitions = [TopicPartition(topic, number) for topic in self._topics for number in range(PARTITIONS)]
+            offsets = await admin.list_consumer_group_offsets(self._group, partitions=partitions)
+            self._done = {tp: RecordsToDelete(before_offset=at.offset) for tp, at in offsets.items() if at.offset > 0}
+            if done:
+                await admin.delete_records(done)
+
+        self._found.admin(turn)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,13 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 Usage(program=[worker.process.pid]) as usage,
             ):
                 began_at, before, row_at = time.time(), 0, time.time()
-                next_tidy_at = began_at + TIDY_S
+                tidying = Tidying(found, worker, app)
                 while feeding.poll() is None:
                     time.sleep(0.5)
                     now = time.time()
-                    if now >= next_tidy_at:
-                        next_tidy_at = now + TIDY_S
-                        tidy(found, app, (topic, f"{app}-routed", f"{app}-batches-http"))
+                    tidying.tidy_in_turn(now)
                     if now - row_at >= seconds / ROWS:
                         worker.is_ready()
                         delivered = endpoint.stats()["events"]
