@@ -62,15 +62,15 @@ async def send_each(
             passed_s = int(time.monotonic() - started_s)  # headers carry whole seconds
             outcome = await post(Events.single(batch.lane, sequence), event, now_s + passed_s)
             outcomes.append(outcome)
+            is_stranger = outcome.hint is Hint.UNAUTHORIZED
+            concerns_all = outcome.hint in _CONCERNS_ALL and not (is_stranger and are_credentials_good)
             if outcome.verdict is Verdict.DELIVERED:
                 arrived.append(sequence)
                 in_a_row = 0
                 are_credentials_good = True
-            elif outcome.verdict is Verdict.REFUSED and (
-                outcome.hint not in _CONCERNS_ALL or (outcome.hint is Hint.UNAUTHORIZED and are_credentials_good)
-            ):
+            elif outcome.verdict is Verdict.REFUSED and not concerns_all:
                 refused.append(Refusal(sequence, sequence + 1, outcome.detail))
-                are_credentials_good = are_credentials_good and outcome.hint is not Hint.UNAUTHORIZED
+                are_credentials_good = are_credentials_good and not is_stranger
             else:
                 failures.append((sequence, outcome))
                 in_a_row += 1

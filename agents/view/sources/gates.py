@@ -6,6 +6,7 @@ from typing import Final
 from agents.view.sources.ledger import names_of
 from agents.view.sources.state import WorkerState
 from pipeline.delivery.core import DeliveryCore
+from pipeline.delivery.gate import Gate
 from pipeline.delivery.pending import PendingLane
 from pipeline.model.batch import integration_of
 from pipeline.replay.held import SOON_S
@@ -75,16 +76,17 @@ class GatesSource:
                 for lane in list(core.pending_lanes(partition)):
                     yield core, partition, lane
 
-    def _pause_s(self, core: DeliveryCore, partition: int, lane: PendingLane) -> float:
-        gate = core.gate_of(partition, lane.name)
+    def _pause_s(self, gate: Gate | None) -> float:
         return 0.0 if gate is None else gate.pause_s(self._state.clock.monotonic_s())
 
     def _is_held(self, core: DeliveryCore, partition: int, lane: PendingLane) -> bool:
-        return bool(lane.halted_for) or lane.breaker is not None or self._pause_s(core, partition, lane) > SOON_S
+        if lane.halted_for or lane.breaker is not None:
+            return True
+        return self._pause_s(core.gate_of(partition, lane.name)) > SOON_S
 
     def _row(self, core: DeliveryCore, partition: int, lane: PendingLane) -> Row:
         gate, breaker = core.gate_of(partition, lane.name), lane.breaker
-        now_s, pause_s = self._state.clock.monotonic_s(), self._pause_s(core, partition, lane)
+        now_s, pause_s = self._state.clock.monotonic_s(), self._pause_s(gate)
         state, next_try_at = LaneState.OK.value, None
         if lane.halted_for:
             state = LaneState.GONE.value
